@@ -1,0 +1,1 @@
+"""The destination: a Hugging Face cache or a plain folder; digests, locks, publishing."""

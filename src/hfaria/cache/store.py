@@ -1,0 +1,163 @@
+"""What every destination can do, and what cache and plain folder have in common."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from filelock import FileLock, Timeout
+
+from hfaria.cache.files import stage_name, store_errors, write_text
+from hfaria.errors import AlreadyRunning
+from hfaria.rules import tree_file
+from hfaria.rules.control_file import MalformedControlFile, parse_control_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from hfaria.rules.layout import Workspace
+    from hfaria.rules.listing import Listing, RemoteFile
+    from hfaria.rules.plan import View
+
+_TREE_FILES_KEPT_UNREAD = 512 * 2**20
+
+
+class Store(Protocol):
+    """A destination. Paths are of the destination; all methods but `view` may write."""
+
+    @property
+    def root(self) -> Path:
+        """Folder that the user named."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """Our own folder, on the filesystem of what is published."""
+
+    def snapshot_path(self, commit_hash: str) -> Path:
+        """Folder that a reader opens."""
+
+    def written_folders(self) -> Sequence[Path]:
+        """Folders that a pull writes into, for preflight."""
+
+    def pull_lock(self) -> Path:
+        """The lock that keeps two pulls from sharing partials."""
+
+    def read_ref(self, revision: str) -> str | None:
+        """Return the commit that a revision named when it was last pulled whole."""
+
+    def read_listing(self, commit_hash: str) -> Listing | None:
+        """Return the stored listing, if there is one that can be relied on."""
+
+    def view(self, files: tuple[RemoteFile, ...], commit_hash: str) -> View:
+        """See what is here of ``files``; changes nothing."""
+
+    def prepare(self, listing: Listing) -> None:
+        """Make the folders and store the full listing, before anything is published."""
+
+    def publish(
+        self, staged: Path, files: Sequence[RemoteFile], commit_hash: str, *, replace: bool
+    ) -> None:
+        """Make verified bytes visible at all places of one content.
+
+        ``staged`` is moved away, or deleted where another process published the same meanwhile;
+        with ``replace`` that other's bytes are replaced.
+        """
+
+    def stage_copy(self, source: Path, files: Sequence[RemoteFile]) -> Path:
+        """Stage the bytes that ``source`` holds on this disk, to be verified and published."""
+
+    def link(self, files: Sequence[RemoteFile], commit_hash: str) -> None:
+        """Make the entries of contents that are published already."""
+
+    def finish(self, commit_hash: str, ref: str | None) -> None:
+        """Let ``ref`` name the commit, now that all of it is there, and tidy the workspace."""
+
+
+@contextmanager
+def hold_pull_lock(store: Store) -> Iterator[None]:
+    """Keep other pulls away from this destination's partials; raises `AlreadyRunning`."""
+    path = store.pull_lock()
+    with store_errors("making the lock file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(path), mode=0o664)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as exc:
+            raise AlreadyRunning(
+                f"another pull into `{store.root}` is fetching this repo"
+            ) from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_listing(path: Path, listing: Listing, *, staging: Path) -> None:
+    """Store a listing as a tree file, unless the very same is there."""
+    if read_listing(path, listing.commit_hash) == listing:
+        return
+    write_text(path, tree_file.serialize(listing), staging=staging)
+
+
+def read_listing(path: Path, commit_hash: str) -> Listing | None:
+    """Read a tree file; None if it is absent, unreadable or wrong."""
+    try:
+        if path.stat().st_size > _TREE_FILES_KEPT_UNREAD:
+            return None
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return tree_file.parse(text, commit_hash)
+
+
+def default_mode(staging: Path) -> int:
+    """Return the mode that a new file gets here: umask and inherited ACLs applied."""
+    trial = stage_name(staging)
+    trial.touch()
+    mode = stat.S_IMODE(trial.stat().st_mode)
+    trial.unlink()
+    return mode
+
+
+def has_size(path: Path, size: int) -> bool:
+    """Tell whether ``path`` leads to a file of that size, links followed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size
+
+
+def partial_bytes(workspace: Workspace, files: tuple[RemoteFile, ...]) -> dict[str, int]:
+    """Return how much of each blob earlier runs have staged, as far as their records say."""
+    try:
+        names = set(os.listdir(workspace.partials))
+    except OSError:
+        return {}
+    held: dict[str, int] = {}
+    for file in files:
+        name = file.blob_name
+        if name in held:
+            continue
+        with suppress(OSError, MalformedControlFile):
+            if f"{name}.direct" in names:
+                held[name] = workspace.direct(name).stat().st_size
+            elif f"{name}.aria2" in names:
+                control = (workspace.partials / f"{name}.aria2").read_bytes()
+                held[name] = parse_control_file(control).completed_length()
+            elif name in names and has_size(workspace.partial(name), file.size):
+                held[name] = file.size  # complete, but not verified before the last run ended
+    return held
+
+
+def tidy(workspace: Workspace) -> None:
+    """Remove the workspace's folders as far as they are empty or hold nothing of use."""
+    shutil.rmtree(workspace.staging, ignore_errors=True)
+    shutil.rmtree(workspace.quarantine, ignore_errors=True)
+    for folder in (workspace.partials, workspace.root):
+        with suppress(OSError):
+            folder.rmdir()

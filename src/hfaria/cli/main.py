@@ -1,0 +1,81 @@
+"""The command group, and the funnel through which every error reaches the user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from hfaria import __version__
+from hfaria.cli.pull import pull_command
+from hfaria.cli.render import EXIT_CODES, print_error
+from hfaria.errors import ExitCode, HfariaError
+from hfaria.redact import redact
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks to end: handled like Ctrl-C."""
+
+
+@click.group(context_settings=_CONTEXT, epilog=EXIT_CODES)
+@click.version_option(__version__, "--version", message="hfaria %(version)s")
+def cli() -> None:
+    """Fetch Hugging Face repos: resumable, verified, laid out as a Hugging Face cache."""
+
+
+cli.add_command(pull_command)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with a documented exit code."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> ExitCode:
+    """Run the command line and return its exit code; every error becomes one line on stderr."""
+    is_debug = "--debug" in arguments
+    try:
+        cli.main(args=arguments, prog_name="hfaria", standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show(sys.stderr)
+        return ExitCode.USAGE
+    except HfariaError as exc:
+        if is_debug:
+            sys.stderr.write(redact(traceback.format_exc()))
+        print_error(exc)
+        return exc.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.stderr.write("\ninterrupted; rerun the same command to resume\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output went away; nothing more can be said to them.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as exc:  # noqa: BLE001 - the last line of defence
+        if is_debug:
+            sys.stderr.write(redact(traceback.format_exc()))
+        text = redact(f"{type(exc).__name__}: {exc}")
+        sys.stderr.write(f"error: a bug in hfaria: {text}\n")
+        sys.stderr.write("hint: please report it with what `--debug` prints\n")
+        return ExitCode.BUG
+    return ExitCode.DONE
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the system's form
+    # Only once: what follows is an orderly end, which a second signal should not cut short.
+    signal.signal(number, signal.SIG_IGN)
+    raise Interrupted

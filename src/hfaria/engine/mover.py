@@ -1,0 +1,249 @@
+"""The engine's side of a pull: start it when first needed, feed it blobs, read what became of them.
+
+Everything that touches a partial on aria2's behalf is here, so that no caller can hand aria2 a
+file that was not looked at before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hfaria.engine.partial import (
+    PartialAction,
+    backup_control,
+    current_boot_id,
+    prepare_partial,
+)
+from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
+from hfaria.engine.verdicts import failure_of_status
+from hfaria.errors import EngineLost
+from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.transfers import Arrived, Cancelled, Event, Failed, Progressed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Protocol
+
+    from hfaria.engine.rpc import Engine, TransferStatus
+    from hfaria.rules.plan import Transfer
+
+    class Daemon(Protocol):
+        """A daemon, managed or attached."""
+
+        @property
+        def engine(self) -> Engine:
+            """Its RPC."""
+
+        def is_alive(self) -> bool:
+            """Tell whether it lives."""
+
+        def last_words(self) -> str:
+            """Return the end of its log."""
+
+
+_BACKUP_SECONDS = 10.0
+_MIB = 1 << 20
+
+
+@dataclass(slots=True)
+class _Movement:
+    transfer: Transfer
+    held_at_start: int
+    is_large: bool
+    status: TransferStatus | None = None
+
+
+@dataclass(slots=True)
+class Mover:
+    """Moves blobs into ``partials`` with the daemon that ``start`` returns.
+
+    ``scope`` keeps the GIDs of two pulls in one attached daemon apart. `bytes_moved` counts what
+    came over the network; `bytes_resumed` what was held or salvaged when transfers started.
+    """
+
+    partials: Path
+    start: Callable[[], Daemon]
+    connections: int
+    large_bytes: int
+    scope: str
+    bytes_moved: int = 0
+    bytes_resumed: int = 0
+    _daemon: Daemon | None = None
+    _moving: dict[str, _Movement] = field(default_factory=dict)
+    _lost: bool = False
+    _backed_up_at: float = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is with the engine."""
+        return bool(self._moving)
+
+    def statuses(self) -> tuple[tuple[Transfer, int, int], ...]:
+        """Return each large transfer under way with its bytes held and bytes per second."""
+        return tuple(
+            (
+                movement.transfer,
+                held_bytes(movement.status, movement.held_at_start),
+                movement.status.download_speed if movement.status else 0,
+            )
+            for movement in self._moving.values()
+            if movement.is_large
+        )
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of unfinished transfers that are in their partials now."""
+        return sum(
+            held_bytes(movement.status, movement.held_at_start)
+            for movement in self._moving.values()
+        )
+
+    def move(self, wanted: list[tuple[Transfer, str]]) -> list[Event]:
+        """Give transfers with their URLs to the engine; returns what is known at once."""
+        events: list[Event] = []
+        requests: list[AddRequest] = []
+        prepared: dict[str, _Movement] = {}
+        for transfer, url in wanted:
+            name = transfer.blob_name
+            is_large = transfer.size >= self.large_bytes
+            path = self.partials / name
+            if transfer.size == 0:
+                path.touch()
+                events.append(Arrived(name))
+                continue
+            # What a small file loses in a crash is not worth the record that salvage needs.
+            state = prepare_partial(
+                path, transfer.size, boot_id=current_boot_id() if is_large else None
+            )
+            if state.action is PartialAction.COMPLETE_UNVERIFIED:
+                self.bytes_resumed += transfer.size
+                events.append(Arrived(name))
+                continue
+            self.bytes_resumed += state.held_bytes
+            gid = gid_for(name, self.scope)
+            prepared[gid] = _Movement(transfer, state.held_bytes, is_large)
+            requests.append(self._request(gid, url, transfer, is_large=is_large))
+        if requests:
+            events += self._add(requests, prepared)
+        return events
+
+    def _request(self, gid: str, url: str, transfer: Transfer, *, is_large: bool) -> AddRequest:
+        connections = self.connections if is_large else 1
+        return AddRequest(
+            gid=gid,
+            uris=(url,),
+            directory=self.partials,
+            out=transfer.blob_name,
+            split=connections,
+            connections=connections,
+            min_split_size=_MIB,
+        )
+
+    def _add(self, requests: list[AddRequest], prepared: dict[str, _Movement]) -> list[Event]:
+        events: list[Event] = []
+        self._moving.update(prepared)
+        try:
+            answers = self._engine().add_many(requests)
+        except EngineLost:
+            self._lost = True
+            return events
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RpcRefused):
+                movement = self._moving.pop(request.gid)
+                failure = Failure(Reason.TRANSPORT, f"the engine refuses it: {answer.message}")
+                events.append(Failed(movement.transfer.blob_name, failure))
+        return events
+
+    def poll(self) -> list[Event]:
+        """Read what became of the transfers. Raises `EngineLost` when nobody answers any more."""
+        if not self._moving:
+            return []
+        if self._lost:
+            raise EngineLost("the engine went away")
+        poll = self._engine().poll()
+        events: list[Event] = []
+        ended: list[str] = []
+        for gid, status in poll.by_gid.items():
+            movement = self._moving.get(gid)
+            if movement is None:
+                continue
+            self._count(movement, status)
+            event = self._read(movement, status)
+            events.append(event)
+            if not isinstance(event, Progressed):
+                ended.append(gid)
+                del self._moving[gid]
+        if ended:
+            self._engine().purge(ended)
+        self._back_up()
+        return events
+
+    def _read(self, movement: _Movement, status: TransferStatus) -> Event:
+        transfer = movement.transfer
+        if status.status == "complete":
+            return Arrived(transfer.blob_name)
+        if status.status == "error":
+            return Failed(transfer.blob_name, failure_of_status(status))
+        if status.status == "removed":
+            return Cancelled(transfer.blob_name)
+        if status.total_length not in {0, transfer.size}:
+            # Known at the first answer: a login page, or another file. Not a byte more of it.
+            gid = gid_for(transfer.blob_name, self.scope)
+            self._engine().remove([gid])
+            detail = f"{status.total_length} bytes instead of {transfer.size}"
+            return Failed(transfer.blob_name, Failure(Reason.WRONG_LENGTH, detail))
+        return Progressed(transfer.blob_name, status.completed_length)
+
+    def cancel(self, transfers: list[Transfer]) -> list[Event]:
+        """Take transfers from the engine, keeping what is staged."""
+        gids = {gid_for(each.blob_name, self.scope): each for each in transfers}
+        try:
+            gone = self._engine().remove([gid for gid in gids if gid in self._moving])
+        except EngineLost:
+            self._lost = True
+            return []
+        if len(gone) < len([gid for gid in gids if gid in self._moving]):
+            self._lost = True  # it may still write what it was told to let go
+            return []
+        for gid in gids:
+            self._moving.pop(gid, None)
+        return [Cancelled(each.blob_name) for each in transfers]
+
+    def forget_all(self) -> None:
+        """After the engine's death: nothing is with it any more; the partials stay."""
+        self._moving.clear()
+        self._daemon = None
+        self._lost = False
+
+    def last_words(self) -> str:
+        """Return the end of the daemon's log."""
+        return "" if self._daemon is None else self._daemon.last_words()
+
+    def _engine(self) -> Engine:
+        if self._daemon is None:
+            self._daemon = self.start()
+        return self._daemon.engine
+
+    def _count(self, movement: _Movement, status: TransferStatus) -> None:
+        before = held_bytes(movement.status, movement.held_at_start)
+        if status.completed_length > before:
+            self.bytes_moved += status.completed_length - before
+        if status.completed_length or movement.status is not None:
+            movement.status = status
+
+    def _back_up(self) -> None:
+        now = time.monotonic()
+        if now - self._backed_up_at < _BACKUP_SECONDS:
+            return
+        self._backed_up_at = now
+        for movement in self._moving.values():
+            if movement.is_large:
+                backup_control(self.partials / movement.transfer.blob_name)
+
+
+def held_bytes(status: TransferStatus | None, held_at_start: int) -> int:
+    """Return what is in a partial, before and after the engine has said so."""
+    return held_at_start if status is None else status.completed_length

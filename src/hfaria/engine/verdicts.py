@@ -1,0 +1,57 @@
+"""Read aria2's error codes as the scheduler's failures (aria2 manual, "Exit status")."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hfaria.rules.failures import Failure, Reason, failure_from_status
+
+if TYPE_CHECKING:
+    from hfaria.engine.rpc import TransferStatus
+
+_STATUS = re.compile(r"status=(\d{3})")
+_REASONS = {
+    2: Reason.TIMEOUT,
+    5: Reason.STALLED,
+    6: Reason.TRANSPORT,
+    8: Reason.RANGE_IGNORED,
+    9: Reason.DISK,
+    15: Reason.DISK,
+    16: Reason.DISK,
+    17: Reason.DISK,
+    18: Reason.DISK,
+    19: Reason.TRANSPORT,
+    20: Reason.TRANSPORT,
+    21: Reason.TRANSPORT,
+    23: Reason.REFUSED,
+    29: Reason.SERVER_ERROR,
+}
+_NOT_FOUND, _BAD_ANSWER, _UNAUTHORIZED = 3, 22, 24
+
+
+def failure_of_status(status: TransferStatus) -> Failure:
+    """Say what an ``error`` of the engine means.
+
+    A refusal counts as an expired URL at first: only asking the endpoint anew tells, and that is
+    what an expired URL leads to.
+    """
+    message = status.error_message
+    found = _STATUS.search(message)
+    code = status.error_code
+    if found is not None:
+        return failure_from_status(int(found[1]), at_cdn=True)
+    if code == _NOT_FOUND:
+        return failure_from_status(404, at_cdn=True)
+    if code == _UNAUTHORIZED:
+        return failure_from_status(401, at_cdn=True)
+    if code == _BAD_ANSWER:
+        return Failure(Reason.EXPIRED, message)
+    if code in _REASONS:
+        return Failure(_REASONS[code], message)
+    lowered = message.lower()
+    if "certificate" in lowered or "ssl/tls" in lowered:
+        return Failure(Reason.UNTRUSTED, message)
+    if "length" in lowered or "size mismatch" in lowered:
+        return Failure(Reason.WRONG_LENGTH, message)
+    return Failure(Reason.TRANSPORT, message or f"engine error {code}")

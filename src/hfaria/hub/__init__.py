@@ -1,0 +1,1 @@
+"""The Hub's HTTP: listing, locating, fetching with the token; one guarded client for all."""

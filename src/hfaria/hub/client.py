@@ -1,0 +1,277 @@
+"""The guarded client: every request to an endpoint goes through `HubClient.send`.
+
+It has a timeout for each step, decides for each request anew whether the token may go along, and
+follows no redirect by itself. huggingface_hub's own `HfApi` is not used for requests: it sends
+the token to any endpoint, follows a listing's ``Link`` to any host with it, and lists without a
+timeout; its cure, a client factory, is a global that would change the caller's own use of it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from huggingface_hub.utils import build_hf_headers, httpx
+
+from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint
+from hfaria.redact import redact, redact_url
+from hfaria.rules.endpoints import may_carry_token, same_host
+from hfaria.rules.failures import Failure, Reason, failure_from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hfaria.redact import Secret
+    from hfaria.rules.endpoints import Endpoint
+
+_MOST_REDIRECTS = 5
+_RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BAD_TOKEN = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of each step of a request, in seconds."""
+
+    connect: float = 15.0
+    read: float = 30.0
+
+
+class RequestFailed(EndpointUnreachable):
+    """A request that got no usable answer; ``failure`` says whether asking again may help."""
+
+    def __init__(self, message: str, failure: Failure, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.failure = failure
+
+
+class TokenSource(Protocol):
+    """Where the token comes from; asked at the first request that may carry it."""
+
+    def __call__(self) -> Secret | None:
+        """Return the token, or None for an anonymous user."""
+
+
+@dataclass(slots=True)
+class HubClient:
+    """Sends requests to endpoints. Threads may share it.
+
+    ``trusted`` are the endpoints that may see the token: the origin, and those the user named.
+    """
+
+    trusted: tuple[Endpoint, ...]
+    token_source: TokenSource
+    user_agent: str
+    ca_bundle: Path | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    on_bad_token: Callable[[str], None] = lambda _message: None
+    _http: httpx.Client | None = None
+    _token: Secret | None = None
+    _token_is_known: bool = False
+    _refused_at: set[str] = field(default_factory=set)
+
+    @property
+    def http(self) -> httpx.Client:
+        """The pool of connections, made at the first request."""
+        if self._http is None:
+            headers = build_hf_headers(token=False)
+            headers["user-agent"] = f"{self.user_agent}; {headers['user-agent']}"
+            headers["accept-encoding"] = "identity"  # sizes on the wire are sizes of files
+            verify: ssl.SSLContext | bool = True
+            if self.ca_bundle is not None:
+                verify = ssl.create_default_context(cafile=str(self.ca_bundle))
+            self._http = httpx.Client(
+                headers=headers,
+                timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
+                follow_redirects=False,
+                verify=verify,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            )
+        return self._http
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._http is not None:
+            self._http.close()
+
+    @property
+    def token(self) -> Secret | None:
+        """The user's token, looked up once."""
+        if not self._token_is_known:
+            self._token = self.token_source()
+            self._token_is_known = True
+        return self._token
+
+    def carries_token(self, url: str) -> bool:
+        """Tell whether a request to ``url`` would carry the token."""
+        return (
+            may_carry_token(url, self.trusted)
+            and self.token is not None
+            and _host_key(url) not in self._refused_at
+        )
+
+    def send(
+        self, method: str, url: str, *, endpoint: Endpoint, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """Send a request and return the answer, whole.
+
+        Redirects are followed on the endpoint's own host only; one that leads away is returned as
+        it is. A token that is not accepted is left out of the second try, since public repos need
+        none. Raises `RequestFailed` when no answer came, or one that asks to come back later.
+        """
+        for _ in range(_MOST_REDIRECTS):
+            response = self._send_once(method, url, endpoint, headers or {})
+            location = response.headers.get("location")
+            if not response.is_redirect or location is None:
+                return response
+            target = str(response.url.join(location))
+            if not same_host(target, url):
+                return response
+            url = target
+        raise LeftEndpoint(f"{endpoint.host} redirects in a circle ({redact_url(url)})")
+
+    def _send_once(
+        self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
+    ) -> httpx.Response:
+        carries_token = self.carries_token(url)
+        response = self._exchange(method, url, endpoint, headers)
+        if response.status_code == _BAD_TOKEN and carries_token and says_bad_token(response):
+            self._refused_at.add(_host_key(url))
+            self.on_bad_token(endpoint.host)
+            response = self._exchange(method, url, endpoint, headers)
+        if response.status_code in _RETRY_LATER:
+            raise self._later(response, endpoint)
+        return response
+
+    def _exchange(
+        self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
+    ) -> httpx.Response:
+        try:
+            return self.http.request(method, url, headers=self._with_token(url, headers))
+        except httpx.HTTPError as exc:
+            raise unreachable(exc, endpoint) from exc
+
+    def stream(
+        self, url: str, *, endpoint: Endpoint, headers: dict[str, str]
+    ) -> StreamedAnswer:
+        """Open a GET whose body is read piece by piece, following redirects as `send` does.
+
+        The token goes only where it may; a redirect to another host is followed without it.
+        """
+        return StreamedAnswer(self, url, endpoint, headers)
+
+    def _with_token(self, url: str, headers: dict[str, str]) -> dict[str, str]:
+        if self.carries_token(url) and self.token is not None:
+            return {**headers, "authorization": f"Bearer {self.token.reveal()}"}
+        return headers
+
+    def _later(self, response: httpx.Response, endpoint: Endpoint) -> RequestFailed:
+        failure = failure_from_status(
+            response.status_code,
+            at_cdn=False,
+            retry_after_seconds=retry_after_seconds(response.headers),
+        )
+        return RequestFailed(f"{endpoint.host}: {failure}", failure)
+
+
+class StreamedAnswer:
+    """A context manager around one streamed GET."""
+
+    def __init__(
+        self, client: HubClient, url: str, endpoint: Endpoint, headers: dict[str, str]
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._endpoint = endpoint
+        self._headers = headers
+        self._response: httpx.Response | None = None
+
+    def __enter__(self) -> httpx.Response:
+        url = self._url
+        for _ in range(_MOST_REDIRECTS):
+            request = self._client.http.build_request(
+                "GET", url, headers=self._client._with_token(url, self._headers)  # noqa: SLF001
+            )
+            try:
+                response = self._client.http.send(request, stream=True)
+            except httpx.HTTPError as exc:
+                raise unreachable(exc, self._endpoint) from exc
+            location = response.headers.get("location")
+            if not response.is_redirect or location is None:
+                self._response = response
+                return response
+            url = str(response.url.join(location))
+            response.close()
+        raise LeftEndpoint(f"{self._endpoint.host} redirects in a circle ({redact_url(url)})")
+
+    def __exit__(self, *_: object) -> None:
+        if self._response is not None:
+            self._response.close()
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield the body; raises `RequestFailed` when the connection ends early."""
+        if self._response is None:
+            raise AssertionError("not entered")
+        try:
+            yield from self._response.iter_raw(size)
+        except httpx.HTTPError as exc:
+            raise unreachable(exc, self._endpoint) from exc
+
+
+def says_bad_token(response: httpx.Response) -> bool:
+    """Tell a token that is not accepted from a repo that hides: the Hub's 401 names the former."""
+    message = response.headers.get("x-error-message", "").lower()
+    return "x-error-code" not in response.headers or "invalid credentials" in message
+
+
+def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
+    """Translate a transport error: what failed, at which endpoint, and whose move it is."""
+    text = redact(str(exc)).rstrip(".") or type(exc).__name__
+    if isinstance(exc, httpx.TimeoutException):
+        failure = Failure(Reason.TIMEOUT)
+        return RequestFailed(f"{endpoint.host} did not answer in time", failure)
+    if "certificate" in text.lower():
+        failure = Failure(Reason.UNTRUSTED)
+        return RequestFailed(
+            f"{endpoint.host}: TLS certificate not trusted",
+            failure,
+            hint="if your network has its own CA, name its bundle with SSL_CERT_FILE",
+        )
+    if isinstance(exc, httpx.ProxyError):
+        failure = Failure(Reason.TRANSPORT, text)
+        return RequestFailed(
+            f"the proxy on the way to {endpoint.host} refused: {text}",
+            failure,
+            hint="check HTTPS_PROXY and NO_PROXY",
+        )
+    failure = Failure(Reason.TRANSPORT, text)
+    return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
+
+
+def retry_after_seconds(headers: httpx.Headers) -> float | None:
+    """Return how long the server asks to wait: ``Retry-After`` (RFC 9110), else ``RateLimit``.
+
+    ``RateLimit: "api";r=0;t=55`` as in the IETF draft that the Hub follows.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    for part in headers.get("ratelimit", "").split(";"):
+        name, _, number = part.strip().partition("=")
+        if name == "t" and number.isdigit():
+            return float(number)
+    return None
+
+
+def failure_of(error: HfariaError) -> Failure:
+    """Read an error of this room as the scheduler's value."""
+    if isinstance(error, RequestFailed):
+        return error.failure
+    return Failure(Reason.REFUSED, error.message)
+
+
+def _host_key(url: str) -> str:
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.host}:{parts.port}"

@@ -1,0 +1,93 @@
+"""Fetch bytes that only a request with the token gets: in order, resumable, unverified.
+
+The engine must never see the token, so what a private or gated repo serves itself, without a
+signed URL, is fetched here. On the Hub these are the small files that git keeps without LFS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hfaria.errors import HubError
+from hfaria.hub.client import RequestFailed, failure_of, retry_after_seconds
+from hfaria.rules.endpoints import same_host
+from hfaria.rules.failures import Failure, Reason, failure_from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from huggingface_hub.utils import httpx
+
+    from hfaria.hub.client import HubClient
+    from hfaria.rules.endpoints import Endpoint
+
+_PIECE = 1 << 20
+_OK, _PARTIAL = 200, 206
+
+
+def fetch_direct(
+    client: HubClient,
+    url: str,
+    into: Path,
+    *,
+    size: int,
+    endpoint: Endpoint,
+    on_bytes: Callable[[int], None],
+    is_cancelled: Callable[[], bool],
+) -> Failure | None:
+    """Append what ``into`` lacks of ``size`` bytes; returns why it stopped early, if it did.
+
+    ``on_bytes`` gets the length of ``into`` after each piece. An `OSError` of the disk is raised.
+    """
+    held = into.stat().st_size if into.exists() else 0
+    if held > size:
+        into.unlink()
+        held = 0
+    if held == size and into.exists():
+        on_bytes(held)
+        return None
+    headers = {"range": f"bytes={held}-"} if held else {}
+    answer = client.stream(url, endpoint=endpoint, headers=headers)
+    try:
+        with answer as response:
+            failure = _unusable(response, url, held=held, size=size)
+            if failure is not None:
+                return failure
+            append = response.status_code == _PARTIAL
+            held = held if append else 0
+            with into.open("ab" if append else "wb") as out:
+                for piece in answer.pieces(_PIECE):
+                    if is_cancelled():
+                        return Failure(Reason.STALLED, "cancelled")
+                    if held + len(piece) > size:
+                        return Failure(Reason.WRONG_LENGTH, f"more than {size} bytes")
+                    out.write(piece)
+                    held += len(piece)
+                    on_bytes(held)
+    except RequestFailed as exc:
+        return exc.failure
+    except HubError as exc:
+        return failure_of(exc)
+    if held != size:
+        return Failure(Reason.TRANSPORT, f"ended after {held} of {size} bytes")
+    return None
+
+
+def _unusable(response: httpx.Response, url: str, *, held: int, size: int) -> Failure | None:
+    if response.status_code not in {_OK, _PARTIAL}:
+        return failure_from_status(
+            response.status_code,
+            at_cdn=not same_host(str(response.url), url),
+            detail=response.headers.get("x-error-message", ""),
+            retry_after_seconds=retry_after_seconds(response.headers),
+        )
+    expected = size if response.status_code == _OK else size - held
+    length = response.headers.get("content-length")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        return Failure(Reason.WRONG_CONTENT, "compressed although not asked for")
+    if length is not None and length.isdigit() and int(length) != expected:
+        if "html" in response.headers.get("content-type", ""):
+            return Failure(Reason.WRONG_CONTENT, "a web page")
+        return Failure(Reason.WRONG_LENGTH, f"{length} bytes instead of {expected}")
+    return None

@@ -1,0 +1,153 @@
+"""Resolve a revision to a commit, and page through the listing of that commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hfaria.errors import LeftEndpoint, MalformedListing, NotAHub
+from hfaria.hub.answers import refuse
+from hfaria.rules.endpoints import same_host
+from hfaria.rules.listing import RemoteFile, check_file
+from hfaria.rules.spec import RepoType, is_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from huggingface_hub.utils import httpx
+
+    from hfaria.hub.client import HubClient
+    from hfaria.rules.endpoints import Endpoint
+    from hfaria.rules.spec import RepoSpec
+
+_OK = 200
+
+# What each type's API can be asked for (the `Expand…Property_T` types of huggingface_hub 2.4.0).
+_EXPAND = {
+    RepoType.MODEL: ("sha", "gated", "private"),
+    RepoType.DATASET: ("sha", "gated", "private"),
+    RepoType.SPACE: ("sha", "private"),
+    RepoType.KERNEL: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What an endpoint says of a repo at a revision; ``is_gated`` or ``is_private`` need a token."""
+
+    commit_hash: str
+    is_gated: bool
+    is_private: bool
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether its bytes are refused to anonymous requests."""
+        return self.is_gated or self.is_private
+
+
+def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
+    """Ask ``endpoint`` which commit the revision names now: one request.
+
+    Raises `RepoNotFound`, `RevisionNotFound`, `AccessDenied`, `NotAHub` or `RequestFailed`.
+    """
+    url = endpoint.join(spec.head_path())
+    # Without `expand` the answer names every file, which the tree lists anyway.
+    query = "&".join(f"expand={name}" for name in _EXPAND[spec.repo_type])
+    response = client.send("GET", f"{url}?{query}" if query else url, endpoint=endpoint)
+    if response.status_code == 400:  # noqa: PLR2004 - a repo type or mirror that can't expand
+        response = client.send("GET", url, endpoint=endpoint)
+    document = _json(response, spec, endpoint, client)
+    commit_hash = document.get("sha") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(commit_hash, str):
+        raise NotAHub(f"{endpoint.host} does not answer as a Hub does about `{spec.label}`")
+    if not is_commit(commit_hash):
+        raise MalformedListing(f"{endpoint.host} names `{commit_hash[:60]}` as a commit")
+    return Head(
+        commit_hash,
+        is_gated=document.get("gated") not in {None, False},
+        is_private=document.get("private") is True,
+    )
+
+
+def list_page(
+    client: HubClient, spec: RepoSpec, commit_hash: str, endpoint: Endpoint, url: str | None
+) -> tuple[list[RemoteFile], str | None]:
+    """Return the files of one page, checked, and the URL of the next page.
+
+    ``url`` is None for the first page. A ``Link`` to another host is refused: a mirror that hands
+    out the origin's links would carry the listing, and a token, away from where it was asked.
+    """
+    if url is None:
+        url = endpoint.join(spec.tree_path(commit_hash)) + "?recursive=true&expand=false"
+    response = client.send("GET", url, endpoint=endpoint)
+    entries = _json(response, spec, endpoint, client)
+    if not isinstance(entries, list):
+        raise MalformedListing(f"{endpoint.host} lists `{spec.label}` as something else than a list")
+    following = response.links.get("next", {}).get("url")
+    if following is not None:
+        following = str(response.url.join(following))
+        if not same_host(following, endpoint.url):
+            raise LeftEndpoint(
+                f"the listing at {endpoint.host} goes on at another host ({_host(following)})"
+            )
+    return list(_files(entries, endpoint)), following
+
+
+def _files(entries: list[Any], endpoint: Endpoint) -> Iterator[RemoteFile]:
+    for entry in entries:
+        try:
+            kind = entry["type"]
+            if kind != "file":
+                continue
+            lfs = entry.get("lfs")
+            file = RemoteFile(
+                path=_text(entry["path"]),
+                size=_number(entry["size"]),
+                git_oid=_text(entry["oid"]),
+                sha256=None if lfs is None else _text(lfs["oid"]).removeprefix("sha256:"),
+                xet_hash=entry.get("xetHash"),
+            )
+            pointer_size = None
+            if lfs is not None:
+                pointer_size = lfs.get("pointerSize")
+                if _number(lfs["size"]) != file.size:
+                    raise MalformedListing(
+                        f"{endpoint.host} gives `{file.path}` two sizes: "
+                        f"{file.size} and {lfs['size']}"
+                    )
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise MalformedListing(
+                f"{endpoint.host} lists an entry without what every entry has ({exc})"
+            ) from exc
+        yield check_file(file, pointer_size=pointer_size)
+
+
+def _json(
+    response: httpx.Response, spec: RepoSpec, endpoint: Endpoint, client: HubClient
+) -> dict[str, Any] | list[Any] | None:
+    if response.status_code != _OK:
+        carried = client.carries_token(str(response.request.url))
+        raise refuse(response, spec, endpoint, carried_token=carried)
+    kind = response.headers.get("content-type", "")
+    try:
+        document: dict[str, Any] | list[Any] | None = response.json()
+    except (ValueError, UnicodeDecodeError) as exc:
+        what = "a web page" if "html" in kind else "something that is no JSON"
+        raise NotAHub(f"{endpoint.host} answers with {what}: not a Hub, or a login page") from exc
+    return document
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where a text belongs")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} where a number belongs")
+    return value
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]

@@ -1,0 +1,80 @@
+"""Endpoints, and the token firewall: which request may carry the token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from hfaria.errors import InvalidConfig
+
+ORIGIN_URL = "https://huggingface.co"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A base URL that we talk the Hub API to, without a trailing slash; may have a path prefix."""
+
+    url: str
+
+    def join(self, path: str) -> str:
+        """Return the URL of ``path`` below this endpoint; a prefix of the endpoint is kept."""
+        return f"{self.url}/{path.lstrip('/')}"
+
+    def covers(self, url: str) -> bool:
+        """Tell whether ``url`` is at this endpoint: same scheme, host and port, below its prefix."""
+        if _authority(url) != _authority(self.url):
+            return False
+        prefix = urlsplit(self.url).path.rstrip("/")
+        path = urlsplit(url).path
+        return not prefix or path == prefix or path.startswith(f"{prefix}/")
+
+    @property
+    def host(self) -> str:
+        """Host and port, as messages name the endpoint."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def parse_endpoint(text: str, *, named_by: str) -> Endpoint:
+    """Read an endpoint that ``named_by`` (a flag or variable) gave; raises `InvalidConfig`."""
+    url = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise InvalidConfig(f"{named_by}: `{text}` is not a URL") from exc
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InvalidConfig(
+            f"{named_by}: `{text}` is not an http(s) URL",
+            hint="an endpoint looks like https://huggingface.co or https://host/prefix",
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InvalidConfig(f"{named_by}: an endpoint has no user, password, query or fragment")
+    return Endpoint(url)
+
+
+def same_host(url: str, other: str) -> bool:
+    """Tell whether two URLs agree in scheme, host and port."""
+    return _authority(url) == _authority(other)
+
+
+def may_carry_token(url: str, trusted: tuple[Endpoint, ...]) -> bool:
+    """Decide for one request whether the token may go with it.
+
+    ``trusted`` holds the origin and the endpoints that the user named as trusted. Everything else,
+    a mirror, a CDN, the target of a redirect, gets none.
+    """
+    return any(endpoint.covers(url) for endpoint in trusted)
+
+
+def _authority(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    return scheme, (parts.hostname or "").lower(), port or _DEFAULT_PORTS.get(scheme)

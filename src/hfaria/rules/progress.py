@@ -1,0 +1,60 @@
+"""A moment of a pull, as a value; what shows it can be a bar, a line, or nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveTransfer:
+    """A large transfer that is under way; bytes, and bytes per second."""
+
+    label: str
+    size: int
+    held: int
+    rate: float
+    is_verifying: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a pull. ``held`` counts everything that need not be fetched any more."""
+
+    files_done: int
+    files: int
+    held: int
+    size: int
+    rate: float
+    active: tuple[ActiveTransfer, ...] = ()
+    waiting: str | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end at the present rate, if there is one."""
+        if self.rate <= 0:
+            return None
+        return max(0, self.size - self.held) / self.rate
+
+    @property
+    def percent(self) -> int:
+        """Whole percent, rounded down, so that 100 means all of it."""
+        return 100 if self.size == 0 else self.held * 100 // self.size
+
+
+@dataclass(slots=True)
+class RateMeter:
+    """Average of the last seconds, so that a rate neither jumps nor lags."""
+
+    span_seconds: float = 5.0
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, now: float, total: int) -> float:
+        """Take in a running total of bytes and return the present rate in bytes per second."""
+        self._samples.append((now, total))
+        while len(self._samples) > 2 and now - self._samples[0][0] > self.span_seconds:  # noqa: PLR2004
+            self._samples.popleft()
+        first_at, first_total = self._samples[0]
+        if now - first_at < 0.2:  # noqa: PLR2004 - too short to divide by
+            return 0.0
+        return max(0.0, (total - first_total) / (now - first_at))

@@ -1,0 +1,52 @@
+"""How long to go on, and how long to wait in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Limits of every wait. All in seconds, except ``tries`` and ``refetches``.
+
+    ``patience_seconds``: without a byte from anywhere for so long, the pull ends.
+    ``tries``: failures in a row, without a byte in between, that end one transfer while others
+    get on. ``refetches``: how often wrong bytes are fetched again before the file is given up.
+    """
+
+    patience_seconds: float = 1800.0
+    stall_seconds: float = 60.0
+    tries: int = 8
+    refetches: int = 2
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 30.0
+
+    def wait_seconds(self, failures_in_a_row: int) -> float:
+        """Return how long to wait before the next attempt: doubling, from the first to the longest."""
+        if failures_in_a_row <= 0:
+            return 0.0
+        doubled = self.first_wait_seconds * 2.0 ** min(failures_in_a_row - 1, 16)
+        return min(doubled, self.longest_wait_seconds)
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The attempts at one request that nothing else depends on, such as a page of the listing.
+
+    Not a transfer: those are judged by the scheduler, under the same policy.
+    """
+
+    policy: RetryPolicy
+    started_at: float
+    failures: int = 0
+
+    def wait_after_failure(self, now: float, retry_after_seconds: float | None) -> float | None:
+        """Return the seconds to wait before trying again, or None to give up."""
+        self.failures += 1
+        wait = self.policy.wait_seconds(self.failures)
+        if retry_after_seconds is not None:
+            wait = max(wait, retry_after_seconds)
+        out_of_patience = now + wait - self.started_at > self.policy.patience_seconds
+        if self.failures > self.policy.tries or out_of_patience:
+            return None
+        return wait

@@ -1,0 +1,52 @@
+"""Sizes and times, as people write and read them. Decimal units, as the Hub shows them."""
+
+from __future__ import annotations
+
+import re
+
+from hfaria.errors import UsageError
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_STEP = 1000
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def parse_size(text: str, *, named_by: str) -> int:
+    """Read ``10GB``, ``1.5G`` or ``512MiB`` as bytes; raises `UsageError`."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"{named_by}: `{text}` is not a size", hint="write it like 10GB, 512MiB or 0"
+        )
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else _STEP) ** _POWERS[unit.lower()])
+
+
+def format_size(size: float) -> str:
+    """Write bytes with three digits: ``0 B``, ``999 B``, ``1.50 kB``, ``90.9 MB``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(value) < 999.5 or unit == "TB":  # noqa: PLR2004 - rounds to four digits from here
+            if unit == "B":
+                return f"{value:.0f} B"
+            digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0  # noqa: PLR2004
+            return f"{value:.{digits}f} {unit}"
+        value /= _STEP
+    raise AssertionError(size)  # pragma: no cover - the loop ends with TB
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration: ``4 s``, ``3 min 20 s``, ``2 h 5 min``, ``1 d 3 h``."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return _two(whole // _MINUTE, "min", whole % _MINUTE, "s")
+    if whole < _DAY:
+        return _two(whole // _HOUR, "h", whole % _HOUR // _MINUTE, "min")
+    return _two(whole // _DAY, "d", whole % _DAY // _HOUR, "h")
+
+
+def _two(first: int, unit: str, second: int, smaller_unit: str) -> str:
+    return f"{first} {unit} {second} {smaller_unit}" if second else f"{first} {unit}"

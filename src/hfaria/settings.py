@@ -1,0 +1,301 @@
+"""Where every setting comes from: flag, then environment, then config file, then default.
+
+The only module that reads the environment. It makes one frozen value; everything below gets its
+parts as arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfaria.errors import InvalidConfig, UsageError
+from hfaria.redact import Secret
+from hfaria.rules.endpoints import ORIGIN_URL, Endpoint, parse_endpoint
+from hfaria.rules.sizes import parse_size
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - depends on the interpreter
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_RESERVE = "10GB"
+DEFAULT_JOBS = 4
+DEFAULT_CONNECTIONS = 8
+DEFAULT_PATIENCE_SECONDS = 1800.0
+MOST_CONNECTIONS = 16
+"""aria2's own limit for one host."""
+
+_TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
+_CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
+    "aria2_conf": str,
+    "aria2c": str,
+    "ca_bundle": str,
+    "cache_dir": str,
+    "connections": int,
+    "endpoint": str,
+    "jobs": int,
+    "origin": str,
+    "patience": (int, float),
+    "reserve": (str, int),
+    "rpc_secret_file": str,
+    "rpc_url": str,
+    "trusted_endpoints": list,
+}
+# Where systems keep their CA bundle when OpenSSL was not told (RHEL, Alpine, SUSE, macOS).
+_CA_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line, or the caller of the Python function, says; None says nothing."""
+
+    cache_dir: Path | None = None
+    endpoint: str | None = None
+    trusted_endpoints: tuple[str, ...] = ()
+    connections: int | None = None
+    jobs: int | None = None
+    reserve: str | int | None = None
+    patience_seconds: float | None = None
+    rpc_url: str | None = None
+    rpc_secret_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is not about one particular repo."""
+
+    cache_dir: Path
+    endpoint: Endpoint
+    origin: Endpoint
+    trusted: tuple[Endpoint, ...]
+    """Endpoints that may see the token: the origin first, then those the user named."""
+    connections: int
+    jobs: int
+    reserve: int
+    """Bytes that are left free on the destination's filesystem."""
+    patience_seconds: float
+    aria2c: str | None
+    aria2_conf: Path | None
+    rpc_url: str | None
+    rpc_secret: Secret | None
+    ca_bundle: Path | None
+    """A CA bundle that was named; None means the system's trust."""
+    engine_ca_bundle: Path | None
+    """The bundle for the engine, which can't use the system's trust by itself everywhere."""
+    allow_symlinks: bool
+    is_offline: bool
+    may_use_stored_token: bool
+    show_progress: bool
+    engine_environ: Mapping[str, str] = field(repr=False)
+    """The environment as it is; the engine's process gets it less its proxy variables."""
+    proxy: str | None = field(repr=False)
+    """The proxy for the engine's transfers, if one is set."""
+
+
+def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None) -> Settings:
+    """Combine all sources. Raises `InvalidConfig` or `UsageError`, naming the source at fault."""
+    env = os.environ if environ is None else environ
+    config, config_path = _read_config(env)
+
+    def named(key: str) -> str:
+        return f"`{key}` in {config_path}"
+
+    origin = _endpoint(
+        (env.get("HFARIA_ORIGIN"), "HFARIA_ORIGIN"), (config.get("origin"), named("origin"))
+    ) or Endpoint(ORIGIN_URL)
+    endpoint = _endpoint(
+        (overrides.endpoint, "--endpoint"),
+        (env.get("HF_ENDPOINT"), "HF_ENDPOINT"),
+        (config.get("endpoint"), named("endpoint")),
+    )
+    trusted = [
+        *((text, "--trust-endpoint") for text in overrides.trusted_endpoints),
+        *((t, "HFARIA_TRUSTED_ENDPOINTS") for t in _words(env.get("HFARIA_TRUSTED_ENDPOINTS"))),
+        *((str(text), named("trusted_endpoints")) for text in config.get("trusted_endpoints", ())),
+    ]
+    return Settings(
+        cache_dir=_cache_dir(overrides, env, config),
+        endpoint=endpoint or origin,
+        origin=origin,
+        trusted=(origin, *(parse_endpoint(text, named_by=source) for text, source in trusted)),
+        connections=_within(
+            overrides.connections, config.get("connections"), DEFAULT_CONNECTIONS,
+            most=MOST_CONNECTIONS, name="connections",
+        ),
+        jobs=_within(overrides.jobs, config.get("jobs"), DEFAULT_JOBS, most=32, name="jobs"),
+        reserve=_reserve(overrides.reserve, env.get("HFARIA_RESERVE"), config.get("reserve")),
+        patience_seconds=_patience(overrides.patience_seconds, config.get("patience")),
+        aria2c=env.get("HFARIA_ARIA2C") or config.get("aria2c"),
+        aria2_conf=_path(env.get("HFARIA_ARIA2_CONF") or config.get("aria2_conf")),
+        rpc_url=overrides.rpc_url or env.get("HFARIA_RPC_URL") or config.get("rpc_url"),
+        rpc_secret=_rpc_secret(overrides, env, config),
+        ca_bundle=(named_bundle := _named_ca_bundle(env, config)),
+        engine_ca_bundle=named_bundle or _system_ca_bundle(),
+        allow_symlinks=not _is_true(env.get("HF_HUB_DISABLE_SYMLINKS")),
+        is_offline=_is_true(env.get("HF_HUB_OFFLINE")) or _is_true(env.get("TRANSFORMERS_OFFLINE")),
+        may_use_stored_token=not _is_true(env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
+        show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
+        engine_environ=dict(env),
+        proxy=_proxy(env),
+    )
+
+
+def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
+    named = env.get("HFARIA_CONFIG")
+    if named:
+        path = Path(named).expanduser()
+    else:
+        from platformdirs import user_config_path  # noqa: PLC0415 - only when it is needed
+
+        path = user_config_path("hfaria") / "config.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        if named:
+            raise InvalidConfig(f"HFARIA_CONFIG: `{path}` does not exist") from exc
+        return {}, path
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidConfig(f"the config file `{path}` can't be read: {exc}") from exc
+    try:
+        config = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise InvalidConfig(f"the config file `{path}` is not TOML: {exc}") from exc
+    for key, value in config.items():
+        if key not in _CONFIG_KEYS:
+            raise InvalidConfig(
+                f"the config file `{path}` has an unknown key `{key}`",
+                hint=f"known keys: {', '.join(_CONFIG_KEYS)}",
+            )
+        if not isinstance(value, _CONFIG_KEYS[key]) or isinstance(value, bool):
+            raise InvalidConfig(f"`{key}` in {path} has the wrong type")
+    return config, path
+
+
+def _endpoint(*candidates: tuple[str | None, str]) -> Endpoint | None:
+    for text, source in candidates:
+        if text:
+            return parse_endpoint(text, named_by=source)
+    return None
+
+
+def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str, Any]) -> Path:
+    if overrides.cache_dir is not None:
+        return overrides.cache_dir.expanduser()
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if env.get(name):
+            return Path(env[name]).expanduser()
+    if config.get("cache_dir"):
+        return Path(config["cache_dir"]).expanduser()
+    home = env.get("HF_HOME")
+    if home:
+        return Path(home).expanduser() / "hub"
+    base = env.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "huggingface" / "hub"
+
+
+def _within(given: int | None, configured: int | None, default: int, *, most: int, name: str) -> int:
+    value = given if given is not None else configured if configured is not None else default
+    if not 1 <= value <= most:
+        raise UsageError(f"`{name}` is {value}: it must be from 1 to {most}")
+    return value
+
+
+def _reserve(
+    given: str | int | None, from_env: str | None, configured: str | int | None
+) -> int:
+    for value, source in (
+        (given, "--reserve"), (from_env, "HFARIA_RESERVE"), (configured, "`reserve`")
+    ):
+        if value is not None and value != "":
+            return parse_size(str(value), named_by=source)
+    return parse_size(DEFAULT_RESERVE, named_by="reserve")
+
+
+def _patience(given: float | None, configured: float | None) -> float:
+    value = given if given is not None else configured
+    if value is None:
+        return DEFAULT_PATIENCE_SECONDS
+    if value <= 0:
+        raise UsageError("`patience` must be more than 0 seconds")
+    return float(value)
+
+
+def _rpc_secret(
+    overrides: Overrides, env: Mapping[str, str], config: Mapping[str, Any]
+) -> Secret | None:
+    file = overrides.rpc_secret_file or _path(config.get("rpc_secret_file"))
+    if file is not None:
+        return read_secret(file, what="the RPC secret")
+    value = env.get("HFARIA_RPC_SECRET")
+    return Secret(value) if value else None
+
+
+def read_secret(path: Path, *, what: str) -> Secret:
+    """Read a secret from the first line of a file; raises `UsageError` if there is none."""
+    try:
+        value = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise UsageError(f"{what} can't be read from `{path}`: {reason}") from exc
+    if not value or any(character.isspace() for character in value):
+        raise UsageError(f"`{path}` should hold {what} and nothing else")
+    return Secret(value)
+
+
+def _named_ca_bundle(env: Mapping[str, str], config: Mapping[str, Any]) -> Path | None:
+    for name, value in (
+        ("`ca_bundle`", config.get("ca_bundle")),
+        *((name, env.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")),
+        ("SSL_CERT_FILE", env.get("SSL_CERT_FILE")),
+    ):
+        if not value:
+            continue
+        path = Path(value).expanduser()
+        if path.is_dir():
+            continue  # a folder of certificates: OpenSSL's own variables cover it
+        if not path.is_file():
+            raise InvalidConfig(f"{name}: the CA bundle `{path}` does not exist")
+        return path
+    return None
+
+
+def _system_ca_bundle() -> Path | None:
+    default = ssl.get_default_verify_paths().cafile
+    for candidate in (default, *_CA_BUNDLES):
+        if candidate and Path(candidate).is_file():
+            return Path(candidate)
+    import certifi  # noqa: PLC0415 - the last resort, and slow to import
+
+    return Path(certifi.where())
+
+
+def _proxy(env: Mapping[str, str]) -> str | None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        if env.get(name):
+            return env[name]
+    return None
+
+
+def _words(text: str | None) -> list[str]:
+    return (text or "").replace(",", " ").split()
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _is_true(text: str | None) -> bool:
+    return (text or "").upper() in _TRUE

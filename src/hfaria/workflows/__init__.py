@@ -1,0 +1,1 @@
+"""Wire the rooms together: short functions, one for each thing a user can ask for."""

@@ -6,12 +6,14 @@ file that was not looked at before.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hfaria.engine.partial import (
     PartialAction,
+    PartialState,
     backup_control,
     current_boot_id,
     prepare_partial,
@@ -73,6 +75,7 @@ class Mover:
     bytes_resumed: int = 0
     _daemon: Daemon | None = None
     _moving: dict[str, _Movement] = field(default_factory=dict)
+    _leftovers: set[str] | None = None
     _lost: bool = False
     _backed_up_at: float = 0.0
 
@@ -114,10 +117,7 @@ class Mover:
                 path.touch()
                 events.append(Arrived(name))
                 continue
-            # What a small file loses in a crash is not worth the record that salvage needs.
-            state = prepare_partial(
-                path, transfer.size, boot_id=current_boot_id() if is_large else None
-            )
+            state = self._prepare(path, transfer, is_large=is_large)
             if state.action is PartialAction.COMPLETE_UNVERIFIED:
                 self.bytes_resumed += transfer.size
                 events.append(Arrived(name))
@@ -129,6 +129,18 @@ class Mover:
         if requests:
             events += self._add(requests, prepared)
         return events
+
+    def _prepare(self, path: Path, transfer: Transfer, *, is_large: bool) -> PartialState:
+        if self._leftovers is None:
+            # Once, since looking for each of thousands of small files would take seconds.
+            self._leftovers = {name.partition(".")[0] for name in os.listdir(self.partials)}
+        is_untouched = transfer.blob_name not in self._leftovers
+        self._leftovers.add(transfer.blob_name)
+        if is_untouched and not is_large:
+            return PartialState(PartialAction.FRESH)
+        # What a small file loses in a crash is not worth the record that salvage needs.
+        boot_id = current_boot_id() if is_large else None
+        return prepare_partial(path, transfer.size, boot_id=boot_id)
 
     def _request(self, gid: str, url: str, transfer: Transfer, *, is_large: bool) -> AddRequest:
         connections = self.connections if is_large else 1

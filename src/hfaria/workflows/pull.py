@@ -177,6 +177,7 @@ class _Session:
                 replace=self.request.refetch,
             )
             outcome = run.run()
+            engine.close(is_idle=True)
         receipt = self._receipt(plan, outcome)
         if not receipt.is_complete:
             raise _incomplete(receipt)
@@ -280,8 +281,9 @@ class _EngineHolder:
         self._daemon = managed
         return managed
 
-    def close(self) -> None:
-        self._end(politely=True)
+    def close(self, *, is_idle: bool = False) -> None:
+        """Stop the daemon; only one that still moves something needs time to save its state."""
+        self._end(politely=not is_idle)
 
     def _end(self, *, politely: bool) -> None:
         daemon, self._daemon = self._daemon, None

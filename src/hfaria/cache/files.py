@@ -48,12 +48,16 @@ def write_text(path: Path, pieces: Iterable[str], *, staging: Path) -> None:
 
 def link(path: Path, target: str, *, staging: Path) -> None:
     """Make ``path`` a symlink to ``target``, replacing what is there in one step."""
-    with suppress(OSError):
-        if os.readlink(path) == target:  # noqa: PTH115 - no Path is wanted
-            return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.symlink(target, path)  # noqa: PTH211 - the text matters, not a Path
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        pass
+    else:
+        return
     staged = stage_name(staging)
-    os.symlink(target, staged)  # noqa: PTH211 - the text matters, not a Path
+    os.symlink(target, staged)  # noqa: PTH211
     os.replace(staged, path)  # noqa: PTH105
 
 

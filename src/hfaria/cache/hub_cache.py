@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from hfaria.rules.listing import Listing, RemoteFile
 
+_ALWAYS_LOCKED_BYTES = 1 << 20
+
 
 @dataclass(slots=True)
 class HubCache:
@@ -186,7 +188,7 @@ class HubCache:
             sync_file(staged)
             if self._mode is not None:
                 staged.chmod(self._mode)
-            with self._blob_lock(blob_name):
+            with self._blob_lock(blob_name, size):
                 if self.use_symlinks:
                     blob = self.layout.blob(blob_name)
                     if replace or not store.has_size(blob, size):
@@ -245,8 +247,13 @@ class HubCache:
             os.replace(staged, pointer)  # noqa: PTH105
 
     @contextmanager
-    def _blob_lock(self, blob_name: str) -> Iterator[None]:
+    def _blob_lock(self, blob_name: str, size: int) -> Iterator[None]:
         path = self.layout.blob_lock(blob_name)
+        if size < _ALWAYS_LOCKED_BYTES and not path.exists():
+            # Nobody holds a lock whose file is not there. Making one for each of thousands of
+            # small blobs would take longer than everything else about them.
+            yield
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WeakFileLock(path, timeout=self.lock_seconds)
         try:

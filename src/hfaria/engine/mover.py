@@ -6,14 +6,12 @@ file that was not looked at before.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hfaria.engine.partial import (
     PartialAction,
-    PartialState,
     backup_control,
     current_boot_id,
     prepare_partial,
@@ -54,7 +52,6 @@ _MIB = 1 << 20
 class _Movement:
     transfer: Transfer
     held_at_start: int
-    is_large: bool
     status: TransferStatus | None = None
 
 
@@ -69,13 +66,11 @@ class Mover:
     partials: Path
     start: Callable[[], Daemon]
     connections: int
-    large_bytes: int
     scope: str
     bytes_moved: int = 0
     bytes_resumed: int = 0
     _daemon: Daemon | None = None
     _moving: dict[str, _Movement] = field(default_factory=dict)
-    _leftovers: set[str] | None = None
     _lost: bool = False
     _backed_up_at: float = 0.0
 
@@ -85,7 +80,7 @@ class Mover:
         return bool(self._moving)
 
     def statuses(self) -> tuple[tuple[Transfer, int, int], ...]:
-        """Return each large transfer under way with its bytes held and bytes per second."""
+        """Return each transfer under way with its bytes held and bytes per second."""
         return tuple(
             (
                 movement.transfer,
@@ -93,7 +88,6 @@ class Mover:
                 movement.status.download_speed if movement.status else 0,
             )
             for movement in self._moving.values()
-            if movement.is_large
         )
 
     @property
@@ -111,46 +105,28 @@ class Mover:
         prepared: dict[str, _Movement] = {}
         for transfer, url in wanted:
             name = transfer.blob_name
-            is_large = transfer.size >= self.large_bytes
             path = self.partials / name
-            if transfer.size == 0:
-                path.touch()
-                events.append(Arrived(name))
-                continue
-            state = self._prepare(path, transfer, is_large=is_large)
+            state = prepare_partial(path, transfer.size, boot_id=current_boot_id())
             if state.action is PartialAction.COMPLETE_UNVERIFIED:
                 self.bytes_resumed += transfer.size
                 events.append(Arrived(name))
                 continue
             self.bytes_resumed += state.held_bytes
             gid = gid_for(name, self.scope)
-            prepared[gid] = _Movement(transfer, state.held_bytes, is_large)
-            requests.append(self._request(gid, url, transfer, is_large=is_large))
+            prepared[gid] = _Movement(transfer, state.held_bytes)
+            requests.append(self._request(gid, url, transfer))
         if requests:
             events += self._add(requests, prepared)
         return events
 
-    def _prepare(self, path: Path, transfer: Transfer, *, is_large: bool) -> PartialState:
-        if self._leftovers is None:
-            # Once, since looking for each of thousands of small files would take seconds.
-            self._leftovers = {name.partition(".")[0] for name in os.listdir(self.partials)}
-        is_untouched = transfer.blob_name not in self._leftovers
-        self._leftovers.add(transfer.blob_name)
-        if is_untouched and not is_large:
-            return PartialState(PartialAction.FRESH)
-        # What a small file loses in a crash is not worth the record that salvage needs.
-        boot_id = current_boot_id() if is_large else None
-        return prepare_partial(path, transfer.size, boot_id=boot_id)
-
-    def _request(self, gid: str, url: str, transfer: Transfer, *, is_large: bool) -> AddRequest:
-        connections = self.connections if is_large else 1
+    def _request(self, gid: str, url: str, transfer: Transfer) -> AddRequest:
         return AddRequest(
             gid=gid,
             uris=(url,),
             directory=self.partials,
             out=transfer.blob_name,
-            split=connections,
-            connections=connections,
+            split=self.connections,
+            connections=self.connections,
             min_split_size=_MIB,
         )
 
@@ -252,8 +228,7 @@ class Mover:
             return
         self._backed_up_at = now
         for movement in self._moving.values():
-            if movement.is_large:
-                backup_control(self.partials / movement.transfer.blob_name)
+            backup_control(self.partials / movement.transfer.blob_name)
 
 
 def held_bytes(status: TransferStatus | None, held_at_start: int) -> int:

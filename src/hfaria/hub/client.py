@@ -9,6 +9,7 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 from __future__ import annotations
 
 import ssl
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,34 +68,48 @@ class HubClient:
     ca_bundle: Path | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     on_bad_token: Callable[[str], None] = lambda _message: None
-    _http: httpx.Client | None = None
+    _local: threading.local = field(default_factory=threading.local)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _clients: list[httpx.Client] = field(default_factory=list)
+    _trust: ssl.SSLContext | None = None
     _token: Secret | None = None
     _token_is_known: bool = False
     _refused_at: set[str] = field(default_factory=set)
 
     @property
     def http(self) -> httpx.Client:
-        """The pool of connections, made at the first request."""
-        if self._http is None:
-            headers = build_hf_headers(token=False)
-            headers["user-agent"] = f"{self.user_agent}; {headers['user-agent']}"
-            headers["accept-encoding"] = "identity"  # sizes on the wire are sizes of files
-            verify: ssl.SSLContext | bool = True
-            if self.ca_bundle is not None:
-                verify = ssl.create_default_context(cafile=str(self.ca_bundle))
-            self._http = httpx.Client(
-                headers=headers,
-                timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
-                follow_redirects=False,
-                verify=verify,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            )
-        return self._http
+        """This thread's connections, made at its first request.
+
+        A pool that all threads share costs each request a walk over all connections, under one
+        lock: a third more CPU at 64 threads, measured.
+        """
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._make_client()
+            with self._lock:
+                self._clients.append(client)
+        return client
+
+    def _make_client(self) -> httpx.Client:
+        headers = build_hf_headers(token=False)
+        headers["user-agent"] = f"{self.user_agent}; {headers['user-agent']}"
+        headers["accept-encoding"] = "identity"  # sizes on the wire are sizes of files
+        with self._lock:
+            if self._trust is None:
+                self._trust = _trust(self.ca_bundle)
+        return httpx.Client(
+            headers=headers,
+            timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
+            follow_redirects=False,
+            verify=self._trust,
+        )
 
     def close(self) -> None:
         """Close all connections."""
-        if self._http is not None:
-            self._http.close()
+        with self._lock:
+            clients, self._clients = self._clients, []
+        for client in clients:
+            client.close()
 
     @property
     def token(self) -> Secret | None:
@@ -218,6 +233,13 @@ class StreamedAnswer:
             yield from self._response.iter_raw(size)
         except httpx.HTTPError as exc:
             raise unreachable(exc, self._endpoint) from exc
+
+
+def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
+    """Make the TLS settings once: reading a bundle takes longer than most requests."""
+    if ca_bundle is not None:
+        return ssl.create_default_context(cafile=str(ca_bundle))
+    return httpx.create_ssl_context()
 
 
 def says_bad_token(response: httpx.Response) -> bool:

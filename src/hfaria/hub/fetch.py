@@ -1,7 +1,7 @@
-"""Fetch bytes that only a request with the token gets: in order, resumable, unverified.
+"""Fetch bytes with our own client: in order, resumable, unverified.
 
-The engine must never see the token, so what a private or gated repo serves itself, without a
-signed URL, is fetched here. On the Hub these are the small files that git keeps without LFS.
+Small files, for which one connection is enough, and whatever an endpoint gives only to a request
+with the token, which the engine must never see.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def fetch_direct(
     if held > size:
         into.unlink()
         held = 0
-    if held == size and into.exists():
+    if held == size:
+        into.touch()  # an empty file need not be asked for
         on_bytes(held)
         return None
     headers = {"range": f"bytes={held}-"} if held else {}

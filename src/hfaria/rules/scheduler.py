@@ -35,15 +35,25 @@ class Window:
     """How much is under way at once: a few large transfers, and many small ones beside them."""
 
     jobs: int = 4
-    large_bytes: int = 8 * 2**20
+    large_bytes: int = 4 * 2**20
 
     @property
     def small_jobs(self) -> int:
-        """Transfers of one connection each: cheap, and slow only by latency."""
+        """Transfers of one connection each at once: cheap, and slow only by latency."""
         return self.jobs * _SMALL_JOBS_PER_JOB
 
+    @property
+    def small_queue(self) -> int:
+        """Small transfers handed out: as many again as can run, so that no thread runs dry."""
+        return 2 * self.small_jobs
+
     def is_large(self, transfer: Transfer) -> bool:
-        """Tell whether several connections are worth their set-up."""
+        """Tell whether the engine's several connections are worth their set-up.
+
+        Measured with 3,000 files of 2 kB at 80 ms: 64 at once through our own client take 8 s, the
+        latency alone; through the engine 13 to 17 s, since it brings each file to the disk three
+        times, on its only thread.
+        """
         return transfer.size >= self.large_bytes
 
 
@@ -122,15 +132,16 @@ class Scheduler:
 
     def wake_at(self) -> float | None:
         """Return when `Ticked` is due at the latest, or None if only events can change anything."""
-        times = [
-            flight.ready_at for flight in self._flights.values() if flight.phase is _Phase.WAITING
-        ]
-        times += [
-            flight.moved_at + self.policy.stall_seconds
-            for flight in self._flights.values()
-            if flight.phase is _Phase.MOVING and not flight.is_direct
-        ]
-        return min(times, default=None)
+        due: float | None = None
+        for flight in self._flights.values():
+            if flight.phase is _Phase.WAITING:
+                at = flight.ready_at
+            elif flight.phase is _Phase.MOVING and not flight.is_direct:
+                at = flight.moved_at + self.policy.stall_seconds
+            else:
+                continue
+            due = at if due is None else min(due, at)
+        return due
 
     def waiting(self, now: float) -> Waiting | None:
         """Say what is waited for when nothing moves."""
@@ -331,7 +342,7 @@ class Scheduler:
                 unverified[flight.is_large] += 1
             else:
                 ahead[flight.is_large] += 1
-        for is_large, jobs in ((True, self.window.jobs), (False, self.window.small_jobs)):
+        for is_large, jobs in ((True, self.window.jobs), (False, self.window.small_queue)):
             pending = self._pending[is_large]
             # As many again are located in advance, so that no slot waits for an answer; a heap of
             # unverified ones means that the disk is the bottleneck.
@@ -347,7 +358,7 @@ class Scheduler:
             if flight.phase is _Phase.WAITING and flight.ready_at <= self.now:
                 self._locate(flight, commands)
             if flight.phase is _Phase.LOCATED:
-                jobs = self.window.jobs if flight.is_large else self.window.small_jobs
+                jobs = self.window.jobs if flight.is_large else self.window.small_queue
                 if moving[flight.is_large] < jobs:
                     moving[flight.is_large] += 1
                     self._move(flight, commands)
@@ -359,23 +370,22 @@ class Scheduler:
             if flight.last_failure is None:
                 flight.last_failure = Failure(Reason.RATE_LIMITED)
             return
-        route = self.routes[flight.route]
-        is_first = flight.failures == 0 and flight.mismatches == 0
-        needs_answer = flight.transfer.is_lfs if route.is_private else flight.is_large
-        flight.is_direct = route.is_private and not flight.transfer.is_lfs
-        if is_first and not needs_answer:
-            # Who asks with one connection asks once, and may as well follow the redirect himself.
-            # After a failure we ask first, who can read more of an answer than the engine.
+        # One request of our own client brings a small file, token, redirect, Retry-After and all.
+        flight.is_direct = not flight.is_large
+        if flight.is_direct:
             flight.phase = _Phase.LOCATED
             return
         flight.phase = _Phase.LOCATING
-        commands.append(t.Locate(flight.transfer, route))
+        commands.append(t.Locate(flight.transfer, self.routes[flight.route]))
 
     def _move(self, flight: _Flight, commands: list[t.Command]) -> None:
-        if flight.location is not None:
-            flight.is_direct = flight.location.needs_token
         flight.phase = _Phase.MOVING
         flight.moved_at = self.now
         flight.held_bytes = -1
-        kind = t.MoveDirect if flight.is_direct else t.Move
-        commands.append(kind(flight.transfer, self.routes[flight.route], flight.location))
+        route = self.routes[flight.route]
+        location = flight.location
+        if location is None or location.needs_token:
+            flight.is_direct = True
+            commands.append(t.MoveDirect(flight.transfer, route, location))
+        else:
+            commands.append(t.Move(flight.transfer, route, location))

@@ -144,19 +144,19 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Give a blob to the engine; answered by `Progressed`, `Arrived` or `Failed`.
-
-    Without a location the engine asks the route's endpoint itself and follows its redirect.
-    """
+    """Give a blob to the engine; answered by `Progressed`, `Arrived` or `Failed`."""
 
     transfer: Transfer
     route: Route
-    location: Location | None
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
 class MoveDirect:
-    """Fetch with our own client and the token; answered like `Move`."""
+    """Fetch a blob with our own client; answered like `Move`.
+
+    Without a location the route's endpoint is asked, and its redirect followed.
+    """
 
     transfer: Transfer
     route: Route

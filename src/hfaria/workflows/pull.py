@@ -168,7 +168,6 @@ class _Session:
                     partials=self.store.workspace.partials.absolute(),
                     start=engine.start,
                     connections=self.settings.connections,
-                    large_bytes=window.large_bytes,
                     scope=str(self.store.workspace.root.absolute()),
                 ),
                 reporter=self.reporter,

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.03
 _SLOW_TICK_SECONDS = 0.2
 _SHOW_SECONDS = 0.2
+_GATHER_SECONDS = 0.01
 _ASKING_THREADS = 16
-_CHECKING_THREADS = 8
+_CHECKING_THREADS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class TransferRun:
     _scheduler: Scheduler = field(init=False)
     _events: queue.SimpleQueue[t.Event] = field(init=False, default_factory=queue.SimpleQueue)
     _asking: ThreadPoolExecutor = field(init=False)
+    _fetching: ThreadPoolExecutor = field(init=False)
     _checking: ThreadPoolExecutor = field(init=False)
     _reusing: set[str] = field(init=False, default_factory=set)
     _verifying: dict[str, Transfer] = field(init=False, default_factory=dict)
@@ -78,12 +80,14 @@ class TransferRun:
     _endpoints: dict[str, None] = field(init=False, default_factory=dict)
     _is_cancelled: bool = field(init=False, default=False)
     _error: BaseException | None = field(init=False, default=None)
+    _size: int = field(init=False)
     _bytes_done: int = field(init=False, default=0)
     _files_done: int = field(init=False, default=0)
     _meter: RateMeter = field(init=False, default_factory=RateMeter)
     _shown_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
+        self._size = self.plan.size
         self._files = {}
         for file in self.plan.to_link:
             self._files.setdefault(file.blob_name, []).append(file)
@@ -91,12 +95,13 @@ class TransferRun:
             self.plan.transfers, self.routes, self.policy, self.window, now=time.monotonic()
         )
         self._asking = ThreadPoolExecutor(_ASKING_THREADS, "hfaria-ask")
+        self._fetching = ThreadPoolExecutor(self.window.small_jobs, "hfaria-fetch")
         self._checking = ThreadPoolExecutor(_CHECKING_THREADS, "hfaria-check")
 
     def run(self) -> Outcome:
         """Carry out the plan. Raises `StoreError`, `EngineLost`; failed files are in the outcome."""
         self._link_what_is_here()
-        self._bytes_done = self.plan.size - sum(
+        self._bytes_done = self._size - sum(
             transfer.size
             for transfer in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
         )
@@ -107,7 +112,8 @@ class TransferRun:
             self._loop()
         finally:
             self._is_cancelled = True
-            self._asking.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._asking, self._fetching):
+                pool.shutdown(wait=False, cancel_futures=True)
             self._checking.shutdown(wait=True, cancel_futures=True)
         return Outcome(
             failed=tuple(self._failed),
@@ -148,6 +154,7 @@ class TransferRun:
         events: list[t.Event] = []
         with suppress(queue.Empty):
             events.append(self._events.get(timeout=max(wait, 0.001)))
+            time.sleep(_GATHER_SECONDS)  # others follow on its heels: judge them together
             while True:
                 events.append(self._events.get_nowait())
         for event in events:
@@ -187,10 +194,10 @@ class TransferRun:
                     self._asking.submit(self._guarded, self._locate, command)
                 case t.Move():
                     self._endpoints[command.route.endpoint.url] = None
-                    moves.append((command.transfer, self._url(command)))
+                    moves.append((command.transfer, command.location.url))
                 case t.MoveDirect():
                     self._endpoints[command.route.endpoint.url] = None
-                    self._asking.submit(
+                    self._fetching.submit(
                         self._guarded,
                         self._fetch,
                         command.transfer,
@@ -272,12 +279,17 @@ class TransferRun:
         last = path.stat().st_size if path.exists() else 0
         self._direct[name] = last
 
+        told_at = time.monotonic()
+
         def on_bytes(held: int) -> None:
-            nonlocal last
+            nonlocal last, told_at
             self._direct_bytes += max(0, held - last)
             last = held
             self._direct[name] = held
-            self._events.put(t.Progressed(name, held))
+            now = time.monotonic()
+            if now - told_at > _SHOW_SECONDS:
+                told_at = now
+                self._events.put(t.Progressed(name, held))
 
         failure = fetch_direct(
             self.client,
@@ -332,7 +344,7 @@ class TransferRun:
 
     # --- places and progress ---------------------------------------------------------------------
 
-    def _url(self, command: t.Move | t.MoveDirect) -> str:
+    def _url(self, command: t.MoveDirect) -> str:
         if command.location is not None:
             return command.location.url
         path = self.plan.spec.resolve_path(self.plan.commit_hash, command.transfer.path)
@@ -371,8 +383,8 @@ class TransferRun:
             Progress(
                 files_done=self._files_done,
                 files=len(self.plan.files),
-                held=min(held, self.plan.size),
-                size=self.plan.size,
+                held=min(held, self._size),
+                size=self._size,
                 rate=rate,
                 active=tuple(active),
                 waiting=waiting

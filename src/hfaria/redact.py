@@ -11,7 +11,7 @@ MASK = "****"
 _SECRET_PARAMETERS = re.compile(
     r"(?i)^(token|access_token|signature|policy|key-pair-id|expires|x-amz-.*|x-goog-.*|sig|se|sv)$"
 )
-_URL = re.compile(r"https?://[^\s\"'<>`]+")
+_URL = re.compile(r"(?i:https?|ftp|socks[0-9a-z]*)://[^\s\"'<>`]+")
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}\b|(?i:bearer) +[A-Za-z0-9._~+/=-]+")
 
 

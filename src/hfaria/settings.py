@@ -6,6 +6,7 @@ parts as arguments.
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 import sys
@@ -32,6 +33,7 @@ DEFAULT_CONNECTIONS = 8
 DEFAULT_PATIENCE_SECONDS = 1800.0
 MOST_CONNECTIONS = 16
 """aria2's own limit for one host."""
+MOST_JOBS = 32
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
 _CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -132,12 +134,22 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         origin=origin,
         trusted=(origin, *(parse_endpoint(text, named_by=source) for text, source in trusted)),
         connections=_within(
-            overrides.connections, config.get("connections"), DEFAULT_CONNECTIONS,
-            most=MOST_CONNECTIONS, name="connections",
+            (overrides.connections, "--connections"),
+            (config.get("connections"), named("connections")),
+            default=DEFAULT_CONNECTIONS, most=MOST_CONNECTIONS,
         ),
-        jobs=_within(overrides.jobs, config.get("jobs"), DEFAULT_JOBS, most=32, name="jobs"),
-        reserve=_reserve(overrides.reserve, env.get("HFARIA_RESERVE"), config.get("reserve")),
-        patience_seconds=_patience(overrides.patience_seconds, config.get("patience")),
+        jobs=_within(
+            (overrides.jobs, "--jobs"), (config.get("jobs"), named("jobs")),
+            default=DEFAULT_JOBS, most=MOST_JOBS,
+        ),
+        reserve=_reserve(
+            (overrides.reserve, "--reserve"),
+            (env.get("HFARIA_RESERVE"), "HFARIA_RESERVE"),
+            (config.get("reserve"), named("reserve")),
+        ),
+        patience_seconds=_patience(
+            (overrides.patience_seconds, "--patience"), (config.get("patience"), named("patience"))
+        ),
         aria2c=env.get("HFARIA_ARIA2C") or config.get("aria2c"),
         aria2_conf=_path(env.get("HFARIA_ARIA2_CONF") or config.get("aria2_conf")),
         rpc_url=overrides.rpc_url or env.get("HFARIA_RPC_URL") or config.get("rpc_url"),
@@ -206,31 +218,29 @@ def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str
     return Path(base).expanduser() / "huggingface" / "hub"
 
 
-def _within(given: int | None, configured: int | None, default: int, *, most: int, name: str) -> int:
-    value = given if given is not None else configured if configured is not None else default
-    if not 1 <= value <= most:
-        raise UsageError(f"`{name}` is {value}: it must be from 1 to {most}")
-    return value
+def _within(*candidates: tuple[int | None, str], default: int, most: int) -> int:
+    for value, source in candidates:
+        if value is not None:
+            if not 1 <= value <= most:
+                raise UsageError(f"{source} is {value}: it must be from 1 to {most}")
+            return value
+    return default
 
 
-def _reserve(
-    given: str | int | None, from_env: str | None, configured: str | int | None
-) -> int:
-    for value, source in (
-        (given, "--reserve"), (from_env, "HFARIA_RESERVE"), (configured, "`reserve`")
-    ):
+def _reserve(*candidates: tuple[str | int | None, str]) -> int:
+    for value, source in candidates:
         if value is not None and value != "":
             return parse_size(str(value), named_by=source)
     return parse_size(DEFAULT_RESERVE, named_by="reserve")
 
 
-def _patience(given: float | None, configured: float | None) -> float:
-    value = given if given is not None else configured
-    if value is None:
-        return DEFAULT_PATIENCE_SECONDS
-    if value <= 0:
-        raise UsageError("`patience` must be more than 0 seconds")
-    return float(value)
+def _patience(*candidates: tuple[float | None, str]) -> float:
+    for value, source in candidates:
+        if value is not None:
+            if not 0 < value < math.inf:  # TOML can say nan, too
+                raise UsageError(f"{source} is {value}: it must be more than 0 seconds, and end")
+            return float(value)
+    return DEFAULT_PATIENCE_SECONDS
 
 
 def _rpc_secret(

@@ -218,7 +218,11 @@ class StreamedAnswer:
                 self._response = response
                 return response
             url = str(response.url.join(location))
-            response.close()
+            try:
+                # Read to its end, the connection serves the next request; closed early it is lost.
+                response.read()
+            except httpx.HTTPError as exc:
+                raise unreachable(exc, self._endpoint) from exc
         raise LeftEndpoint(f"{self._endpoint.host} redirects in a circle ({redact_url(url)})")
 
     def __exit__(self, *_: object) -> None:

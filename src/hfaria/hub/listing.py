@@ -105,7 +105,7 @@ def _files(entries: list[Any], endpoint: Endpoint) -> Iterator[RemoteFile]:
                 size=_number(entry["size"]),
                 git_oid=_text(entry["oid"]),
                 sha256=None if lfs is None else _text(lfs["oid"]).removeprefix("sha256:"),
-                xet_hash=entry.get("xetHash"),
+                xet_hash=xet_hash if isinstance(xet_hash := entry.get("xetHash"), str) else None,
             )
             pointer_size = None
             if lfs is not None:

@@ -88,7 +88,7 @@ class LineReporter:
         """Nothing to leave."""
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)  # noqa: T201 - the one way out
+        print(_printable(text), file=self._stream, flush=True)  # noqa: T201 - the one way out
 
 
 class BarReporter:
@@ -105,11 +105,11 @@ class BarReporter:
 
     def note(self, text: str) -> None:
         """Print it above the bars."""
-        self._bar.write(text, file=self._stream)
+        self._bar.write(_printable(text), file=self._stream)
 
     def warn(self, text: str) -> None:
         """Print it above the bars, marked."""
-        self._bar.write(f"warning: {text}", file=self._stream)
+        self._bar.write(_printable(f"warning: {text}"), file=self._stream)
 
     def show(self, progress: Progress) -> None:
         """Redraw."""
@@ -182,7 +182,7 @@ class BarReporter:
         if self._line is None:
             self._line = self._make(position, 1)
         columns = shutil.get_terminal_size().columns
-        self._line.set_description_str(_fit(f"  {waiting}", max(columns - 1, _NARROW // 2)))
+        self._line.set_description_str(_fit(f"  {_printable(waiting)}", max(columns - 1, _NARROW // 2)))
 
 
 def describe(progress: Progress) -> str:
@@ -216,7 +216,11 @@ def _fit(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width // 2]}…{text[-(width - width // 2 - 1) :]}"
 
 
+def _printable(text: str) -> str:
+    """Keep a terminal from obeying what a file's name or a server says."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def _escape(text: str) -> str:
     """Keep tqdm from reading a file's name as a format, and a terminal from obeying it."""
-    printable = "".join(c if c.isprintable() else "?" for c in text)
-    return printable.replace("{", "{{").replace("}", "}}")
+    return _printable(text).replace("\n", "?").replace("{", "{{").replace("}", "}}")

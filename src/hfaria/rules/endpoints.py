@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from hfaria.errors import InvalidConfig
 
@@ -22,11 +22,13 @@ class Endpoint:
         return f"{self.url}/{path.lstrip('/')}"
 
     def covers(self, url: str) -> bool:
-        """Tell whether ``url`` is at this endpoint: same scheme, host and port, below its prefix."""
-        if _authority(url) != _authority(self.url):
+        """Tell whether ``url`` is at this endpoint: scheme, host and port, below its prefix."""
+        if not same_host(url, self.url):
             return False
-        prefix = urlsplit(self.url).path.rstrip("/")
+        prefix = urlsplit(self.url).path
         path = urlsplit(url).path
+        if prefix and not {".", ".."}.isdisjoint(unquote(path).split("/")):
+            return False  # what is sent may have climbed out of the prefix
         return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
     @property
@@ -51,14 +53,15 @@ def parse_endpoint(text: str, *, named_by: str) -> Endpoint:
             f"{named_by}: `{text}` is not an http(s) URL",
             hint="an endpoint looks like https://huggingface.co or https://host/prefix",
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in url or "#" in url:
         raise InvalidConfig(f"{named_by}: an endpoint has no user, password, query or fragment")
     return Endpoint(url)
 
 
 def same_host(url: str, other: str) -> bool:
     """Tell whether two URLs agree in scheme, host and port."""
-    return _authority(url) == _authority(other)
+    authority = _authority(url)
+    return authority is not None and authority == _authority(other)
 
 
 def may_carry_token(url: str, trusted: tuple[Endpoint, ...]) -> bool:
@@ -70,11 +73,12 @@ def may_carry_token(url: str, trusted: tuple[Endpoint, ...]) -> bool:
     return any(endpoint.covers(url) for endpoint in trusted)
 
 
-def _authority(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
+def _authority(url: str) -> tuple[str, str, int] | None:
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
-    return scheme, (parts.hostname or "").lower(), port or _DEFAULT_PORTS.get(scheme)
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port

@@ -10,7 +10,7 @@ waiting back to locating, or out by `GiveUp`. Only a bounded number of transfers
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,7 @@ class _Flight:
     refused_signatures: int = 0
     mismatches: int = 0
     held_bytes: int = -1
+    most_held_bytes: int | None = None
     moved_at: float = 0.0
     ready_at: float = 0.0
     last_failure: Failure | None = None
@@ -109,8 +110,8 @@ class Scheduler:
     retries: int = 0
     _pending: dict[bool, deque[Transfer]] = field(init=False)
     _flights: dict[str, _Flight] = field(init=False, default_factory=dict)
-    _holds: dict[int, tuple[float, str]] = field(init=False, default_factory=dict)
-    _gave_bytes_at: float = field(init=False)
+    _holds: dict[int, tuple[float, Failure]] = field(init=False, default_factory=dict)
+    _got_on_at: float = field(init=False)
     _engine_deaths: int = field(init=False, default=0)
     _is_stopped: bool = field(init=False, default=False)
 
@@ -119,7 +120,7 @@ class Scheduler:
         for transfer in self.transfers:
             self._pending[self.window.is_large(transfer)].append(transfer)
         self.transfers = ()
-        self._gave_bytes_at = self.now
+        self._got_on_at = self.now
 
     # --- what others may ask -----------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class Scheduler:
                 self._on_progress(flight, event.held_bytes)
             case t.Arrived():
                 if flight.phase in {_Phase.MOVING, _Phase.CANCELLING}:
-                    self._gave_bytes_at = self.now
+                    self._got_on(flight)
                     flight.phase = _Phase.CHECKING
                     commands.append(t.Check(flight.transfer))
             case t.Failed():
@@ -218,6 +219,7 @@ class Scheduler:
                 if flight.phase is _Phase.CANCELLING and flight.after_cancel is not None:
                     self._judge(flight, flight.after_cancel, commands)
             case t.Published():
+                self._got_on_at = self.now
                 del self._flights[flight.transfer.blob_name]
             case t.Mismatched():
                 if flight.phase is _Phase.CHECKING:
@@ -228,26 +230,36 @@ class Scheduler:
     def _on_progress(self, flight: _Flight, held_bytes: int) -> None:
         if flight.phase is not _Phase.MOVING or held_bytes == flight.held_bytes:
             return
-        if held_bytes > flight.held_bytes >= 0:
-            flight.failures = 0
-            flight.refused_signatures = 0
-            flight.failing_since = None
-            self._gave_bytes_at = self.now
+        if flight.most_held_bytes is None:  # what an earlier run or attempt brought
+            flight.most_held_bytes = held_bytes
+        elif held_bytes > flight.most_held_bytes:
+            # Only bytes never held before are progress: a server that breaks off at the same place
+            # each time, or an engine that reads its control file late, would be tried for ever.
+            flight.most_held_bytes = held_bytes
+            self._got_on(flight)
             self._engine_deaths = 0
         flight.held_bytes = held_bytes
         flight.moved_at = self.now
 
+    def _got_on(self, flight: _Flight) -> None:
+        flight.failures = 0
+        flight.refused_signatures = 0
+        flight.failing_since = None
+        self._got_on_at = self.now
+
     def _on_mismatch(
         self, flight: _Flight, event: t.Mismatched, commands: list[t.Command]
     ) -> None:
+        self._got_on_at = self.now  # a long look at the bytes is no time without an answer
+        flight.most_held_bytes = None  # bytes are set aside: each one counts again
         if event.was_salvaged:  # our own optimism, not the server's fault
             self._retry(flight, 0.0, None)
             return
         flight.mismatches += 1
         failure = Failure(Reason.MISMATCH, event.detail)
-        if flight.route + 1 < len(self.routes):
-            flight.route += 1  # somebody else's bytes, rather than the same again
-        elif flight.mismatches > self.policy.refetches:
+        if self._to_next_route(flight, failure):  # somebody else's bytes, rather than the same
+            return
+        if flight.mismatches > self.policy.refetches:
             self._give_up(flight, failure, commands)
             return
         self._retry(flight, self.policy.wait_seconds(flight.mismatches), failure)
@@ -291,30 +303,54 @@ class Scheduler:
                 return
         is_final = reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES
         if is_final or flight.failures > self.policy.tries:
-            if flight.route + 1 < len(self.routes):
-                flight.route += 1
-                flight.failures = flight.refused_signatures = 0
-                self._retry(flight, 0.0, failure)
+            if self._to_next_route(flight, failure):
                 return
             if is_final or self._others_got_on(flight):
                 self._give_up(flight, failure, commands)
                 return
-        if self.now - self._gave_bytes_at > self.policy.patience_seconds:
-            self._give_up(flight, failure, commands)
+        wait = self._wait_after(flight, failure)
+        if self._is_too_late(self.now + wait):
+            self._end_here(flight, failure, commands)
             return
         if reason in {Reason.RANGE_IGNORED, Reason.WRONG_LENGTH} and flight.failures > 1:
             # Said twice, it is no passing fault of a proxy: go on without what is staged.
             commands.append(t.Discard(flight.transfer))
+        self._retry(flight, wait, failure)
+
+    def _wait_after(self, flight: _Flight, failure: Failure) -> float:
         wait = self.policy.wait_seconds(flight.failures)
         if failure.retry_after_seconds is not None:
             wait = max(wait, failure.retry_after_seconds)
-        if reason is Reason.RATE_LIMITED:
+        if failure.reason is Reason.RATE_LIMITED:
             # Others would meet the same limit at this endpoint.
-            self._holds[flight.route] = (self.now + wait, str(failure))
-        self._retry(flight, wait, failure)
+            held_until, _ = self._holds.get(flight.route, (0.0, failure))
+            self._holds[flight.route] = (max(held_until, self.now + wait), failure)
+        return wait
+
+    def _is_too_late(self, at: float) -> bool:
+        return at - self._got_on_at > self.policy.patience_seconds
+
+    def _end_here(self, flight: _Flight, failure: Failure, commands: list[t.Command]) -> None:
+        """Leave a route that asks for more patience than there is."""
+        if self._is_too_late(self.now):
+            # Nobody gets on: those that were never asked for would only fail one by one.
+            for pending in self._pending.values():
+                commands.extend(t.GiveUp(transfer, failure) for transfer in pending)
+                pending.clear()
+        elif self._to_next_route(flight, failure):
+            return
+        self._give_up(flight, failure, commands)
+
+    def _to_next_route(self, flight: _Flight, failure: Failure) -> bool:
+        if flight.route + 1 >= len(self.routes):
+            return False
+        flight.route += 1
+        flight.failures = flight.refused_signatures = 0
+        self._retry(flight, 0.0, failure)
+        return True
 
     def _others_got_on(self, flight: _Flight) -> bool:
-        return flight.failing_since is not None and self._gave_bytes_at > flight.failing_since
+        return flight.failing_since is not None and self._got_on_at > flight.failing_since
 
     def _retry(self, flight: _Flight, wait: float, failure: Failure | None) -> None:
         self.retries += failure is not None
@@ -332,28 +368,29 @@ class Scheduler:
     # --- keeping the window full ---------------------------------------------------------------
 
     def _fill(self, commands: list[t.Command]) -> None:
-        moving = {True: 0, False: 0}
-        ahead = {True: 0, False: 0}
-        unverified = {True: 0, False: 0}
-        for flight in self._flights.values():
-            if flight.phase in {_Phase.MOVING, _Phase.CANCELLING}:
-                moving[flight.is_large] += 1
-            elif flight.phase is _Phase.CHECKING:
-                unverified[flight.is_large] += 1
-            else:
-                ahead[flight.is_large] += 1
+        while not self._fill_once(commands):
+            pass  # what ended without being asked for made room
+
+    def _fill_once(self, commands: list[t.Command]) -> bool:
+        """Return whether nothing ended here."""
+        moving = self._count(_Phase.MOVING, _Phase.CANCELLING)
+        ahead = self._count(_Phase.LOCATING, _Phase.LOCATED)
+        waiting = self._count(_Phase.WAITING)
+        unverified = self._count(_Phase.CHECKING)
         for is_large, jobs in ((True, self.window.jobs), (False, self.window.small_queue)):
             pending = self._pending[is_large]
             # As many again are located in advance, so that no slot waits for an answer; a heap of
-            # unverified ones means that the disk is the bottleneck.
+            # unverified ones means that the disk is the bottleneck. Those that wait for their next
+            # attempt leave room for others, which may be luckier, as long as they are few.
             room = 2 * jobs - moving[is_large] - ahead[is_large]
-            room = min(room, 4 * jobs - unverified[is_large])
+            room = min(room, 4 * jobs - unverified[is_large], 4 * jobs - waiting[is_large])
             while pending and room > 0:
                 transfer = pending.popleft()
                 self._flights[transfer.blob_name] = _Flight(
                     transfer, is_large, ready_at=self.now, moved_at=self.now
                 )
                 room -= 1
+        before = len(self._flights)
         for flight in list(self._flights.values()):
             if flight.phase is _Phase.WAITING and flight.ready_at <= self.now:
                 self._locate(flight, commands)
@@ -362,14 +399,21 @@ class Scheduler:
                 if moving[flight.is_large] < jobs:
                     moving[flight.is_large] += 1
                     self._move(flight, commands)
+        return len(self._flights) == before
+
+    def _count(self, *phases: _Phase) -> Counter[bool]:
+        """Count the flights in these phases, the large and the small ones."""
+        flights = self._flights.values()
+        return Counter(flight.is_large for flight in flights if flight.phase in phases)
 
     def _locate(self, flight: _Flight, commands: list[t.Command]) -> None:
-        held_until, _ = self._holds.get(flight.route, (0.0, ""))
-        if held_until > self.now:
-            flight.ready_at = held_until
-            if flight.last_failure is None:
-                flight.last_failure = Failure(Reason.RATE_LIMITED)
-            return
+        while (hold := self._holds.get(flight.route)) is not None and hold[0] > self.now:
+            flight.ready_at, flight.last_failure = hold
+            if not self._is_too_late(flight.ready_at):
+                return
+            self._end_here(flight, hold[1], commands)
+            if flight.transfer.blob_name not in self._flights:
+                return
         # One request of our own client brings a small file, token, redirect, Retry-After and all.
         flight.is_direct = not flight.is_large
         if flight.is_direct:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from hfaria.errors import UsageError
 
@@ -20,7 +21,7 @@ def parse_size(text: str, *, named_by: str) -> int:
             f"{named_by}: `{text}` is not a size", hint="write it like 10GB, 512MiB or 0"
         )
     number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else _STEP) ** _POWERS[unit.lower()])
+    return int(Fraction(number) * (1024 if binary else _STEP) ** _POWERS[unit.lower()])
 
 
 def format_size(size: float) -> str:

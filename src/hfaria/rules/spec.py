@@ -14,6 +14,7 @@ from hfaria.errors import InvalidSpec, UsageError
 
 DEFAULT_REVISION = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_UNFIT_FOR_REVISION = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|~^\ud800-\udfff]')
 _URI_PREFIX = "hf://"
 
 
@@ -96,8 +97,7 @@ def _is_revision(revision: str) -> bool:
     segments = revision.split("/")
     return (
         all(segment not in {"", ".", ".."} for segment in segments)
-        and not any(character in revision for character in "\\:*?\"<>|~^\x7f")
-        and all(character >= " " for character in revision)
+        and _UNFIT_FOR_REVISION.search(revision) is None
         and len(revision.encode()) <= 200  # noqa: PLR2004 - leaves room for the rest of the path
     )
 

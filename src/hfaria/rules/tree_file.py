@@ -51,7 +51,7 @@ def parse(text: str, commit_hash: str) -> Listing | None:
         return make_listing(
             commit_hash, (_named(path, files[path]) for path in list(files))
         )
-    except (ValueError, KeyError, TypeError, HfariaError):
+    except (ValueError, LookupError, TypeError, RecursionError, HfariaError):
         return None
 
 
@@ -60,7 +60,9 @@ def _entry(pairs: list[tuple[str, Any]]) -> object:
     entry = dict(pairs)
     size, git_oid = entry.get("size"), entry.get("blob_id")
     if isinstance(size, int) and isinstance(git_oid, str):  # a file may be named "size", too
-        return (size, git_oid, entry.get("lfs_sha256"), entry.get("xet_hash"))
+        xet_hash = entry.get("xet_hash")
+        is_usable = isinstance(xet_hash, str)
+        return (size, git_oid, entry.get("lfs_sha256"), xet_hash if is_usable else None)
     return entry
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
 
+_FIRST_TRIES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -126,9 +128,10 @@ class Cataloguer:
             ) from exc
 
     def _head(self, endpoint: Endpoint) -> Head:
+        # The first word from an endpoint: a wrong name should not keep the user for minutes.
         return patiently(
             lambda: resolve_head(self.client, self.spec, endpoint),
-            policy=self.policy,
+            policy=replace(self.policy, tries=_FIRST_TRIES),
             reporter=self.reporter,
         )
 

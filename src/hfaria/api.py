@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hfaria.rules.receipt import Receipt
 
 
-def pull(  # noqa: D417 - the rest is as on the command line
+def pull(
     reference: str,
     *,
     filenames: Sequence[str] = (),
@@ -57,9 +57,7 @@ def pull(  # noqa: D417 - the rest is as on the command line
         revision=revision,
         filenames=tuple(filenames),
     )
-    selection, warning = make_selection(
-        names=names, include=tuple(include), exclude=tuple(exclude)
-    )
+    selection, warning = make_selection(names=names, include=tuple(include), exclude=tuple(exclude))
     settings = load_settings(
         Overrides(
             cache_dir=None if cache_dir is None else Path(cache_dir),

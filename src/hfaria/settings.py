@@ -105,6 +105,8 @@ class Settings:
     """The environment as it is; the engine's process gets it less its proxy variables."""
     proxy: str | None = field(repr=False)
     """The proxy for the engine's transfers, if one is set."""
+    no_proxy: tuple[str, ...]
+    """Hosts and networks that the engine reaches without it; `.name` is a domain."""
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None) -> Settings:
@@ -136,11 +138,14 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         connections=_within(
             (overrides.connections, "--connections"),
             (config.get("connections"), named("connections")),
-            default=DEFAULT_CONNECTIONS, most=MOST_CONNECTIONS,
+            default=DEFAULT_CONNECTIONS,
+            most=MOST_CONNECTIONS,
         ),
         jobs=_within(
-            (overrides.jobs, "--jobs"), (config.get("jobs"), named("jobs")),
-            default=DEFAULT_JOBS, most=MOST_JOBS,
+            (overrides.jobs, "--jobs"),
+            (config.get("jobs"), named("jobs")),
+            default=DEFAULT_JOBS,
+            most=MOST_JOBS,
         ),
         reserve=_reserve(
             (overrides.reserve, "--reserve"),
@@ -162,6 +167,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
         engine_environ=dict(env),
         proxy=_proxy(env),
+        no_proxy=_no_proxy(env),
     )
 
 
@@ -292,7 +298,19 @@ def _system_ca_bundle() -> Path | None:
     return Path(certifi.where())
 
 
+def _no_proxy(env: Mapping[str, str]) -> tuple[str, ...]:
+    # A bare name covers its subdomains too, as for curl and httpx; aria2 wants the dot for that.
+    names = [word.strip("[]") for word in _words(env.get("no_proxy") or env.get("NO_PROXY"))]
+    return tuple(
+        part
+        for name in names
+        for part in ([name] if name.startswith(".") or ":" in name else [name, f".{name}"])
+    )
+
+
 def _proxy(env: Mapping[str, str]) -> str | None:
+    if "*" in _words(env.get("no_proxy") or env.get("NO_PROXY")):
+        return None
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         if env.get(name):
             return env[name]

@@ -32,7 +32,7 @@ def stage_name(staging: Path) -> Path:
 
 
 def write_text(path: Path, pieces: Iterable[str], *, staging: Path) -> None:
-    """Write a text file so that readers see the old one or the new one, whole, also after a crash."""
+    """Write a text file so that readers see the old or the new one, whole, also after a crash."""
     staged = stage_name(staging)
     try:
         with staged.open("w", encoding="utf-8", newline="\n") as file:
@@ -89,6 +89,6 @@ def clone(source: Path, target: Path, *, hard_link: bool) -> None:
     real = source.resolve(strict=True)
     if hard_link:
         with suppress(OSError):
-            os.link(real, target)  # noqa: PTH200 - the source is the first argument here
+            os.link(real, target)
             return
     shutil.copyfile(real, target)

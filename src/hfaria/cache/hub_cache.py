@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
@@ -27,6 +26,7 @@ from hfaria.rules.spec import is_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from hfaria.rules.listing import Listing, RemoteFile
 
@@ -136,7 +136,8 @@ class HubCache:
                 if "--" not in folder.name or folder == self.layout.repo:
                     continue
                 with suppress(OSError):
-                    for name in missing.keys() & set(os.listdir(folder / "blobs")):
+                    names = {path.name for path in (folder / "blobs").iterdir()}
+                    for name in missing.keys() & names:
                         blob = folder / "blobs" / name
                         if name not in found and store.has_size(blob, missing[name]):
                             found[name] = blob

@@ -170,9 +170,7 @@ class LocalDir:
 
     def _record(self, file: RemoteFile, commit_hash: str) -> None:
         text = f"{commit_hash}\n{file.blob_name}\n{time.time()}\n"
-        write_text(
-            self.layout.file_record(file.path), [text], staging=self.workspace.staging
-        )
+        write_text(self.layout.file_record(file.path), [text], staging=self.workspace.staging)
 
     def finish(self, commit_hash: str, ref: str | None) -> None:  # noqa: ARG002 - keeps no refs
         """Tidy the workspace."""

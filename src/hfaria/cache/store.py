@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 from contextlib import contextmanager, suppress
@@ -87,9 +86,7 @@ def hold_pull_lock(store: Store) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout as exc:
-            raise AlreadyRunning(
-                f"another pull into `{store.root}` is fetching this repo"
-            ) from exc
+            raise AlreadyRunning(f"another pull into `{store.root}` is fetching this repo") from exc
     try:
         yield
     finally:
@@ -135,7 +132,7 @@ def has_size(path: Path, size: int) -> bool:
 def partial_bytes(workspace: Workspace, files: tuple[RemoteFile, ...]) -> dict[str, int]:
     """Return how much of each blob earlier runs have staged, as far as their records say."""
     try:
-        names = set(os.listdir(workspace.partials))
+        names = {path.name for path in workspace.partials.iterdir()}
     except OSError:
         return {}
     held: dict[str, int] = {}

@@ -37,7 +37,8 @@ from hfaria.settings import (
 @click.argument("reference", metavar="REPO_ID")
 @click.argument("filenames", nargs=-1, metavar="[FILENAMES]...")
 @click.option(
-    "--repo-type", "--type",
+    "--repo-type",
+    "--type",
     type=click.Choice([kind.value for kind in RepoType]),
     help="Kind of repo.  [default: model]",
 )
@@ -45,7 +46,9 @@ from hfaria.settings import (
 @click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable.")
 @click.option(
-    "--dest", "--cache-dir", "cache_dir",
+    "--dest",
+    "--cache-dir",
+    "cache_dir",
     type=click.Path(path_type=Path, file_okay=True),
     help="Hugging Face cache to pull into.  [default: HF_HUB_CACHE]",
 )
@@ -60,7 +63,10 @@ from hfaria.settings import (
 @click.option("--dry-run/--no-dry-run", default=False, help="Say what would be done, and stop.")
 @click.option("--endpoint", metavar="URL", help="The Hub or mirror to use.  [default: HF_ENDPOINT]")
 @click.option(
-    "--trust-endpoint", "trusted_endpoints", multiple=True, metavar="URL",
+    "--trust-endpoint",
+    "trusted_endpoints",
+    multiple=True,
+    metavar="URL",
     help="An endpoint besides the origin that may see the token; repeatable.",
 )
 @click.option("--token", help="Token; visible to other users of this machine: prefer HF_TOKEN.")
@@ -70,21 +76,29 @@ from hfaria.settings import (
     help="File that holds the token.",
 )
 @click.option(
-    "-x", "--connections", type=int, metavar="N",
+    "-x",
+    "--connections",
+    type=int,
+    metavar="N",
     help=f"Connections per large file, 1-16.  [default: {DEFAULT_CONNECTIONS}]",
 )
 @click.option(
-    "-j", "--jobs", type=int, metavar="N",
+    "-j",
+    "--jobs",
+    type=int,
+    metavar="N",
     help=f"Large files at once, with 16 small ones beside each.  [default: {DEFAULT_JOBS}]",
 )
 @click.option(
-    "--reserve", metavar="SIZE",
+    "--reserve",
+    metavar="SIZE",
     help=f"Disk space to leave free.  [default: {DEFAULT_RESERVE}]",
 )
 @click.option(
-    "--patience", type=float, metavar="SECONDS",
-    help="Give up after so long without any byte.  "
-    f"[default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
+    "--patience",
+    type=float,
+    metavar="SECONDS",
+    help=f"Give up after so long without any byte.  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
 )
 @click.option("--rpc-url", metavar="URL", help="Use a running aria2 daemon on this machine.")
 @click.option(

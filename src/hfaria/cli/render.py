@@ -126,8 +126,10 @@ def print_preview(preview: Preview) -> None:
     to_fetch = sum(1 for file in plan.files if file.path not in cached)
     lines = [
         f"{plan.spec.label} at {plan.spec.revision} is commit {plan.commit_hash}",
-        f"{to_fetch} of {len(plan.files)} files to fetch, {format_size(plan.bytes_to_fetch)}; "
-        f"{format_size(plan.bytes_reused)} of {format_size(plan.size)} here already",
+        (
+            f"{to_fetch} of {len(plan.files)} files to fetch, {format_size(plan.bytes_to_fetch)}; "
+            f"{format_size(plan.bytes_reused)} of {format_size(plan.size)} here already"
+        ),
         "",
     ]
     for file in plan.files:
@@ -136,8 +138,10 @@ def print_preview(preview: Preview) -> None:
     free = preview.filesystem.free_bytes
     lines += [
         "",
-        f"disk: needs {format_size(preview.bytes_needed)}, {format_size(free)} free, "
-        f"leaves {format_size(max(0, free - preview.bytes_needed))}",
+        (
+            f"disk: needs {format_size(preview.bytes_needed)}, {format_size(free)} free, "
+            f"leaves {format_size(max(0, free - preview.bytes_needed))}"
+        ),
         f"path: {preview.path}",
     ]
     click.echo("\n".join(lines))

@@ -43,7 +43,7 @@ def find_engine(named: str | None, *, search_path: str | None) -> EngineBinary:
     for source, path in candidates:
         try:
             return EngineBinary(path, check_version(_ask_version(path), f"`{path}`"), source)
-        except EngineNotFound as exc:  # noqa: PERF203 - two candidates or so
+        except EngineNotFound as exc:
             refused.append(exc.message)
     raise EngineNotFound("; ".join(refused) or "no aria2c was found")
 

@@ -21,7 +21,7 @@ from hfaria.errors import EngineError, EngineLost
 from hfaria.redact import MASK, Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -63,6 +63,7 @@ class ManagedDaemon:
         environ: Mapping[str, str],
         ca_certificate: Path | None = None,
         proxy: str | None = None,
+        no_proxy: Sequence[str] = (),
         runtime_parent: Path | None = None,
         pick_port: Callable[[], int] = free_port,
     ) -> None:
@@ -71,6 +72,7 @@ class ManagedDaemon:
         self._environ = _child_environment(environ)
         self._ca_certificate = ca_certificate
         self._proxy = proxy
+        self._no_proxy = tuple(no_proxy)
         self._runtime_parent = runtime_parent
         self._pick_port = pick_port
         self._secret = Secret(secrets.token_urlsafe(32))
@@ -233,6 +235,7 @@ class ManagedDaemon:
             options["ca-certificate"] = str(self._ca_certificate)
         if self._proxy is not None:
             options["all-proxy"] = self._proxy
+            options["no-proxy"] = ",".join([MUST_HAVES["no-proxy"], *self._no_proxy])
         lines = [f"{name}={value}" for name, value in options.items()]
         if any(set(line) & {"\n", "\r", "\0"} for line in lines):
             raise EngineError("an option of the engine has more than one line")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hfaria.hub.client import HubClient
     from hfaria.rules.endpoints import Endpoint
 
-_PIECE = 1 << 16  # what a kill can lose of each file: the client gathers this much before it hands on
+_PIECE = 1 << 16  # what a kill can lose of each file
 _OK, _PARTIAL = 200, 206
 
 

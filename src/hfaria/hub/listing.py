@@ -33,7 +33,7 @@ _EXPAND = {
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What an endpoint says of a repo at a revision; ``is_gated`` or ``is_private`` need a token."""
+    """What an endpoint says of a repo at a revision."""
 
     commit_hash: str
     is_gated: bool
@@ -82,7 +82,7 @@ def list_page(
     response = client.send("GET", url, endpoint=endpoint)
     entries = _json(response, spec, endpoint, client)
     if not isinstance(entries, list):
-        raise MalformedListing(f"{endpoint.host} lists `{spec.label}` as something else than a list")
+        raise MalformedListing(f"{endpoint.host} does not list `{spec.label}` as a list")
     following = response.links.get("next", {}).get("url")
     if following is not None:
         following = str(response.url.join(following))

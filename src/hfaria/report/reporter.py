@@ -88,7 +88,7 @@ class LineReporter:
         """Nothing to leave."""
 
     def _print(self, text: str) -> None:
-        print(_printable(text), file=self._stream, flush=True)  # noqa: T201 - the one way out
+        print(_printable(text), file=self._stream, flush=True)
 
 
 class BarReporter:
@@ -139,7 +139,7 @@ class BarReporter:
         self._bars = []
 
     def _make(self, position: int, size: int) -> tqdm[None]:
-        return self._bar(
+        bar: tqdm[None] = self._bar(
             total=size,
             position=position,
             file=self._stream,
@@ -148,6 +148,7 @@ class BarReporter:
             mininterval=0,
             bar_format="{desc}",
         )
+        return bar
 
     def _show_active(self, active: tuple[ActiveTransfer, ...]) -> None:
         rows = shutil.get_terminal_size().lines
@@ -182,7 +183,8 @@ class BarReporter:
         if self._line is None:
             self._line = self._make(position, 1)
         columns = shutil.get_terminal_size().columns
-        self._line.set_description_str(_fit(f"  {_printable(waiting)}", max(columns - 1, _NARROW // 2)))
+        width = max(columns - 1, _NARROW // 2)
+        self._line.set_description_str(_fit(f"  {_printable(waiting)}", width))
 
 
 def describe(progress: Progress) -> str:
@@ -213,7 +215,10 @@ def _reason(waiting: str | None) -> str | None:
 
 
 def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width // 2]}…{text[-(width - width // 2 - 1) :]}"
+    if len(text) <= width:
+        return text
+    head = width // 2
+    return f"{text[:head]}…{text[-(width - head - 1) :]}"
 
 
 def _printable(text: str) -> str:

@@ -28,7 +28,7 @@ _NETWORK = ">"
 _NATIVE = "<" if sys.byteorder == "little" else ">"  # version 0 is in the host's byte order
 
 
-class MalformedControlFile(ValueError):  # noqa: N818 - named like the tree in errors.py
+class MalformedControlFile(ValueError):
     """A control file that aria2 would refuse, misread or die of."""
 
 

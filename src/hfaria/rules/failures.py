@@ -34,9 +34,7 @@ class Reason(enum.Enum):
         return self in _FINAL
 
 
-_FINAL = frozenset(
-    {Reason.DENIED, Reason.NOT_FOUND, Reason.REFUSED, Reason.UNTRUSTED}
-)
+_FINAL = frozenset({Reason.DENIED, Reason.NOT_FOUND, Reason.REFUSED, Reason.UNTRUSTED})
 
 
 @dataclass(frozen=True, slots=True)

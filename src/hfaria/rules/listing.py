@@ -94,8 +94,7 @@ def check_file(file: RemoteFile, *, pointer_size: int | None = None) -> RemoteFi
     if not _SHA256.fullmatch(file.sha256):
         raise MalformedListing(f"the listing gives `{file.path}` an LFS id that is no sha256")
     text = (
-        "version https://git-lfs.github.com/spec/v1\n"
-        f"oid sha256:{file.sha256}\nsize {file.size}\n"
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{file.sha256}\nsize {file.size}\n"
     ).encode()
     if pointer_size is not None and pointer_size != len(text):
         raise InconsistentListing(

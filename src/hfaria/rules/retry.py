@@ -22,7 +22,7 @@ class RetryPolicy:
     longest_wait_seconds: float = 30.0
 
     def wait_seconds(self, failures_in_a_row: int) -> float:
-        """Return how long to wait before the next attempt: doubling, from the first to the longest."""
+        """Return how long to wait before the next attempt: doubling, up to the longest."""
         if failures_in_a_row <= 0:
             return 0.0
         doubled = self.first_wait_seconds * 2.0 ** min(failures_in_a_row - 1, 16)

@@ -247,9 +247,7 @@ class Scheduler:
         flight.failing_since = None
         self._got_on_at = self.now
 
-    def _on_mismatch(
-        self, flight: _Flight, event: t.Mismatched, commands: list[t.Command]
-    ) -> None:
+    def _on_mismatch(self, flight: _Flight, event: t.Mismatched, commands: list[t.Command]) -> None:
         self._got_on_at = self.now  # a long look at the bytes is no time without an answer
         flight.most_held_bytes = None  # bytes are set aside: each one counts again
         if event.was_salvaged:  # our own optimism, not the server's fault
@@ -392,7 +390,9 @@ class Scheduler:
                 room -= 1
         before = len(self._flights)
         for flight in list(self._flights.values()):
-            if flight.phase is _Phase.WAITING and flight.ready_at <= self.now:
+            is_due = flight.phase is _Phase.WAITING and flight.ready_at <= self.now
+            # One without a location will ask the endpoint, which may have said "later" since.
+            if is_due or (flight.phase is _Phase.LOCATED and flight.location is None):
                 self._locate(flight, commands)
             if flight.phase is _Phase.LOCATED:
                 jobs = self.window.jobs if flight.is_large else self.window.small_queue
@@ -408,6 +408,7 @@ class Scheduler:
 
     def _locate(self, flight: _Flight, commands: list[t.Command]) -> None:
         while (hold := self._holds.get(flight.route)) is not None and hold[0] > self.now:
+            flight.phase = _Phase.WAITING
             flight.ready_at, flight.last_failure = hold
             if not self._is_too_late(flight.ready_at):
                 return

@@ -48,9 +48,7 @@ def parse(text: str, commit_hash: str) -> Listing | None:
         if not isinstance(document, dict) or document.get("format_version") != FORMAT_VERSION:
             return None
         files = document["files"]
-        return make_listing(
-            commit_hash, (_named(path, files[path]) for path in list(files))
-        )
+        return make_listing(commit_hash, (_named(path, files[path]) for path in list(files)))
     except (ValueError, LookupError, TypeError, RecursionError, HfariaError):
         return None
 

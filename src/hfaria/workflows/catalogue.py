@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hfaria.errors import AccessDenied, EndpointUnreachable, HubError, RepoNotFound
@@ -115,9 +116,7 @@ class Cataloguer:
 
     def _at_origin(self, mirror: Endpoint) -> tuple[Endpoint, Head]:
         origin = self.settings.origin
-        self.reporter.note(
-            f"{mirror.host} can't serve what needs a token; asking {origin.host}"
-        )
+        self.reporter.note(f"{mirror.host} can't serve what needs a token; asking {origin.host}")
         try:
             return origin, self._head(origin)
         except EndpointUnreachable as exc:
@@ -142,7 +141,7 @@ class Cataloguer:
         pinned = replace(self.spec, revision=head.commit_hash)
         while True:
             page, url = patiently(
-                lambda url=url: list_page(self.client, pinned, head.commit_hash, endpoint, url),
+                partial(list_page, self.client, pinned, head.commit_hash, endpoint, url),
                 policy=self.policy,
                 reporter=self.reporter,
             )

@@ -31,9 +31,7 @@ def patiently(call: Callable[[], _T], *, policy: RetryPolicy, reporter: Reporter
         except RequestFailed as exc:
             if exc.failure.reason.is_final_here or exc.failure.reason is Reason.MISMATCH:
                 raise
-            wait = attempts.wait_after_failure(
-                time.monotonic(), exc.failure.retry_after_seconds
-            )
+            wait = attempts.wait_after_failure(time.monotonic(), exc.failure.retry_after_seconds)
             if wait is None:
                 raise
             if wait >= _WORTH_SAYING_SECONDS:

@@ -224,9 +224,7 @@ class _Session:
         )
         if plan.is_complete:
             return filesystem, filesystem.refusals
-        problems = find_problems(
-            plan, filesystem, reserve=self.settings.reserve, folder=str(root)
-        )
+        problems = find_problems(plan, filesystem, reserve=self.settings.reserve, folder=str(root))
         return filesystem, problems
 
     def _receipt(self, plan: Plan, outcome: Outcome) -> Receipt:
@@ -275,6 +273,7 @@ class _EngineHolder:
             environ=settings.engine_environ,
             ca_certificate=settings.engine_ca_bundle,
             proxy=settings.proxy,
+            no_proxy=settings.no_proxy,
         )
         managed.start()
         self._daemon = managed

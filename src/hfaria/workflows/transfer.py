@@ -99,7 +99,7 @@ class TransferRun:
         self._checking = ThreadPoolExecutor(_CHECKING_THREADS, "hfaria-check")
 
     def run(self) -> Outcome:
-        """Carry out the plan. Raises `StoreError`, `EngineLost`; failed files are in the outcome."""
+        """Carry out the plan; raises `StoreError` or `EngineLost`. The outcome has failed files."""
         self._link_what_is_here()
         self._bytes_done = self._size - sum(
             transfer.size
@@ -236,14 +236,12 @@ class TransferRun:
             self._error = EngineLost(f"the engine keeps dying: {command.detail}")
         else:
             folder = self.store.workspace.partials
-            self._error = StoreError(
-                f"the disk at `{folder}` took no more bytes: {command.detail}"
-            )
+            self._error = StoreError(f"the disk at `{folder}` took no more bytes: {command.detail}")
 
     # --- in threads ----------------------------------------------------------------------------
 
     def _guarded(self, act: Callable[..., None], *arguments: object) -> None:
-        """Run in a pool: an error of the destination, or a bug, ends the pull instead of hanging it."""
+        """Run in a pool: an error there, or a bug, ends the pull instead of hanging it."""
         try:
             act(*arguments)
         except InterruptedError:
@@ -387,8 +385,8 @@ class TransferRun:
                 size=self._size,
                 rate=rate,
                 active=tuple(active),
-                waiting=waiting
-                and f"waiting {format_seconds(waiting.seconds)}: {waiting.reason}",
+                waiting=None
+                if waiting is None
+                else f"waiting {format_seconds(waiting.seconds)}: {waiting.reason}",
             )
         )
-

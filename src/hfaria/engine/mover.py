@@ -71,7 +71,8 @@ class Mover:
     bytes_resumed: int = 0
     _daemon: Daemon | None = None
     _moving: dict[str, _Movement] = field(default_factory=dict)
-    _lost: bool = False
+    _lost: str | None = None
+    """Why the engine is believed to be gone, until a poll has told it."""
     _backed_up_at: float = 0.0
 
     @property
@@ -135,8 +136,8 @@ class Mover:
         self._moving.update(prepared)
         try:
             answers = self._engine().add_many(requests)
-        except EngineLost:
-            self._lost = True
+        except EngineLost as exc:
+            self._lost = exc.message
             return events
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, RpcRefused):
@@ -149,8 +150,8 @@ class Mover:
         """Read what became of the transfers. Raises `EngineLost` when nobody answers any more."""
         if not self._moving:
             return []
-        if self._lost:
-            raise EngineLost("the engine went away")
+        if self._lost is not None:
+            raise EngineLost(self._lost)
         poll = self._engine().poll()
         events: list[Event] = []
         ended: list[str] = []
@@ -190,11 +191,12 @@ class Mover:
         gids = {gid_for(each.blob_name, self.scope): each for each in transfers}
         try:
             gone = self._engine().remove([gid for gid in gids if gid in self._moving])
-        except EngineLost:
-            self._lost = True
+        except EngineLost as exc:
+            self._lost = exc.message
             return []
         if len(gone) < len([gid for gid in gids if gid in self._moving]):
-            self._lost = True  # it may still write what it was told to let go
+            # It may still write what it was told to let go.
+            self._lost = "the engine does not let go of a transfer"
             return []
         for gid in gids:
             self._moving.pop(gid, None)
@@ -204,7 +206,7 @@ class Mover:
         """After the engine's death: nothing is with it any more; the partials stay."""
         self._moving.clear()
         self._daemon = None
-        self._lost = False
+        self._lost = None
 
     def last_words(self) -> str:
         """Return the end of the daemon's log."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO
 
 from hfaria.rules.sizes import format_seconds, format_size
 
@@ -99,9 +99,9 @@ class BarReporter:
 
         self._bar = tqdm
         self._stream = stream
-        self._total: tqdm[None] | None = None
-        self._bars: list[tqdm[None]] = []
-        self._line: tqdm[None] | None = None
+        self._total: tqdm[NoReturn] | None = None
+        self._bars: list[tqdm[NoReturn]] = []
+        self._line: tqdm[NoReturn] | None = None
 
     def note(self, text: str) -> None:
         """Print it above the bars."""
@@ -138,8 +138,8 @@ class BarReporter:
         self._line = self._total = None
         self._bars = []
 
-    def _make(self, position: int, size: int) -> tqdm[None]:
-        bar: tqdm[None] = self._bar(
+    def _make(self, position: int, size: int) -> tqdm[NoReturn]:
+        bar: tqdm[NoReturn] = self._bar(
             total=size,
             position=position,
             file=self._stream,

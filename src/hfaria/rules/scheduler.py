@@ -224,7 +224,7 @@ class Scheduler:
             case t.Mismatched():
                 if flight.phase is _Phase.CHECKING:
                     self._on_mismatch(flight, event, commands)
-            case _:
+            case _:  # pragma: no cover - mypy proves it
                 assert_never(event)
 
     def _on_progress(self, flight: _Flight, held_bytes: int) -> None:

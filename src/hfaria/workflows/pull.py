@@ -13,14 +13,11 @@ from hfaria.cache.filesystem import has_symlinks, nearest_existing, probe
 from hfaria.cache.hub_cache import HubCache
 from hfaria.cache.local_dir import LocalDir
 from hfaria.cache.store import hold_pull_lock
-from hfaria.engine.attached import AttachedDaemon
-from hfaria.engine.daemon import ManagedDaemon, find_engine, load_tunables
 from hfaria.engine.mover import Mover
 from hfaria.errors import PreflightFailed, UnsafePath, UsageError
 from hfaria.hub.access import check_access
 from hfaria.hub.client import HubClient
 from hfaria.hub.token import token_source
-from hfaria.redact import Secret
 from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
@@ -28,8 +25,10 @@ from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
 from hfaria.rules.retry import RetryPolicy
 from hfaria.rules.scheduler import Window
 from hfaria.rules.selection import Selection
+from hfaria.rules.sizes import format_size
 from hfaria.rules.spec import is_commit
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
+from hfaria.workflows.engine_holder import EngineHolder
 from hfaria.workflows.transfer import Outcome, TransferRun
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.cache.store import Store
-    from hfaria.engine.mover import Daemon
+    from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
@@ -133,6 +132,8 @@ class _Session:
     def pull(self) -> Receipt:
         catalogue = self._catalogue()
         plan = self._plan(catalogue)
+        if not plan.files:
+            self.reporter.warn(f"no file of `{plan.spec.label}` is asked for: nothing matches")
         if plan.is_complete and self._ref_is_right(plan):
             return self._receipt(plan, Outcome((), 0, 0, ()))
         if self.settings.is_offline:
@@ -140,9 +141,10 @@ class _Session:
                 f"offline, and {len(plan.to_link)} files of `{plan.spec.label}` are not here",
                 hint="unset HF_HUB_OFFLINE to fetch them",
             )
-        _, problems = self._preflight(plan)
+        filesystem, problems = self._preflight(plan)
         if problems:
             raise _refusal(plan, problems)
+        self.reporter.note(_announcement(plan, filesystem, catalogue))
         with hold_pull_lock(self.store):
             plan = self._plan(catalogue)  # another pull may just have ended
             if plan.transfers and catalogue.head is None:
@@ -154,11 +156,13 @@ class _Session:
             check_access(
                 self.client, plan.spec, plan.commit_hash, plan.transfers[-1], catalogue.endpoint
             )
+        window = Window(jobs=self.settings.jobs)
+        engine = EngineHolder(self.settings, self.reporter, self.store)
+        if any(map(window.is_large, plan.transfers)):
+            engine.check()
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
-            engine = _EngineHolder(self.settings, self.reporter, self.store)
             stack.callback(engine.close)
-            window = Window(jobs=self.settings.jobs)
             run = TransferRun(
                 plan=plan,
                 routes=catalogue.routes,
@@ -244,53 +248,6 @@ class _Session:
         )
 
 
-class _EngineHolder:
-    """Starts a daemon when it is needed, another when that one died, and stops the last one."""
-
-    def __init__(self, settings: Settings, reporter: Reporter, store: Store) -> None:
-        self._settings = settings
-        self._reporter = reporter
-        self._store = store
-        self._daemon: ManagedDaemon | AttachedDaemon | None = None
-
-    def start(self) -> Daemon:
-        self._end(politely=False)
-        settings = self._settings
-        if settings.rpc_url is not None:
-            attached = AttachedDaemon(settings.rpc_url, settings.rpc_secret or Secret(""))
-            attached.check()
-            attached.check_shares(self._store.workspace.partials.absolute())
-            self._daemon = attached
-            return attached
-        tunables = load_tunables(settings.aria2_conf)
-        if tunables.ignored:
-            self._reporter.warn(
-                f"`{settings.aria2_conf}`: not yours to set, ignored: {', '.join(tunables.ignored)}"
-            )
-        managed = ManagedDaemon(
-            find_engine(settings.aria2c, search_path=settings.engine_environ.get("PATH")),
-            tunables=tunables.options,
-            environ=settings.engine_environ,
-            ca_certificate=settings.engine_ca_bundle,
-            proxy=settings.proxy,
-            no_proxy=settings.no_proxy,
-        )
-        managed.start()
-        self._daemon = managed
-        return managed
-
-    def close(self, *, is_idle: bool = False) -> None:
-        """Stop the daemon; only one that still moves something needs time to save its state."""
-        self._end(politely=not is_idle)
-
-    def _end(self, *, politely: bool) -> None:
-        daemon, self._daemon = self._daemon, None
-        if isinstance(daemon, AttachedDaemon):
-            daemon.close()
-        elif daemon is not None:
-            daemon.stop() if politely else daemon.kill()
-
-
 def _make_store(request: PullRequest, settings: Settings) -> Store:
     if request.local_dir is not None:
         return LocalDir(LocalDirLayout(request.local_dir.expanduser()))
@@ -301,6 +258,23 @@ def _make_store(request: PullRequest, settings: Settings) -> Store:
     )
     layout = RepoLayout(cache_dir, request.spec.folder_name)
     return HubCache(layout, use_symlinks=can_link)
+
+
+def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:
+    """Say at once what will be fetched, from where, and that it fits."""
+    spec = plan.spec
+    files = "1 file" if len(plan.files) == 1 else f"{len(plan.files)} files"
+    lines = [f"{spec.label} at {spec.revision}, commit {plan.commit_hash[:12]}"]
+    if plan.transfers:
+        staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
+        lines.append(
+            f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
+            f"{catalogue.endpoint.host}{staged}"
+        )
+        lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
+    else:
+        lines.append(f"{files}, {format_size(plan.size)}: all of it is on this disk")
+    return "\n".join(lines)
 
 
 def _refusal(plan: Plan, problems: tuple[str, ...]) -> PreflightFailed:

@@ -1,0 +1,83 @@
+"""The daemon of one pull: which one, when it starts, and that it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hfaria.engine.attached import AttachedDaemon
+from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_tunables
+from hfaria.redact import Secret
+
+if TYPE_CHECKING:
+    from hfaria.cache.store import Store
+    from hfaria.engine.mover import Daemon
+    from hfaria.report.reporter import Reporter
+    from hfaria.settings import Settings
+
+
+class EngineHolder:
+    """Starts a daemon when it is needed, another when that one died, and stops the last one."""
+
+    def __init__(self, settings: Settings, reporter: Reporter, store: Store) -> None:
+        self._settings = settings
+        self._reporter = reporter
+        self._store = store
+        self._binary: EngineBinary | None = None
+        self._daemon: ManagedDaemon | AttachedDaemon | None = None
+
+    def check(self) -> None:
+        """Raise `EngineNotFound` now rather than after the first files."""
+        if self._settings.rpc_url is None:
+            self._find()
+
+    def start(self) -> Daemon:
+        """Return a daemon that works; one that this holder started before is ended first."""
+        self._end(politely=False)
+        self._daemon = self._attach() if self._settings.rpc_url is not None else self._spawn()
+        return self._daemon
+
+    def close(self, *, is_idle: bool = False) -> None:
+        """Stop the daemon; only one that still moves something needs time to save its state."""
+        self._end(politely=not is_idle)
+
+    def _find(self) -> EngineBinary:
+        if self._binary is None:
+            settings = self._settings
+            self._binary = find_engine(
+                settings.aria2c, search_path=settings.engine_environ.get("PATH")
+            )
+        return self._binary
+
+    def _attach(self) -> AttachedDaemon:
+        settings = self._settings
+        attached = AttachedDaemon(settings.rpc_url or "", settings.rpc_secret or Secret(""))
+        attached.check()
+        attached.check_shares(self._store.workspace.partials.absolute())
+        return attached
+
+    def _spawn(self) -> ManagedDaemon:
+        settings = self._settings
+        tunables = load_tunables(settings.aria2_conf)
+        if tunables.ignored:
+            self._reporter.warn(
+                f"`{settings.aria2_conf}`: not yours to set, ignored: {', '.join(tunables.ignored)}"
+            )
+        managed = ManagedDaemon(
+            self._find(),
+            tunables=tunables.options,
+            environ=settings.engine_environ,
+            ca_certificate=settings.engine_ca_bundle,
+            proxy=settings.proxy,
+            no_proxy=settings.no_proxy,
+        )
+        managed.start()
+        return managed
+
+    def _end(self, *, politely: bool) -> None:
+        daemon, self._daemon = self._daemon, None
+        if isinstance(daemon, AttachedDaemon):
+            daemon.close()
+        elif daemon is not None:
+            if not politely:
+                daemon.kill()
+            daemon.stop()  # and leave nothing of it behind

@@ -123,21 +123,6 @@ def prepare_partial(
         return _Examination(path, expected_size, status.st_size, boot_id, salvage).settle()
 
 
-def begin_partial(path: Path, expected_size: int, start: bytes) -> None:
-    """Stage the first bytes of a file, so that the engine asks for the rest by ranges only.
-
-    aria2 asks for a file's beginning without a ``Range``, even when it knows the size. ``start``
-    must be whole blocks of 16 KiB; it is as unverified as everything else that is staged.
-    """
-    with _translated(path):
-        discard(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held = ControlFile.empty(expected_size).with_blocks(((0, len(start)),))
-        # The control file last: a partial without one is thrown away, not believed.
-        path.write_bytes(start)
-        replace_bytes(control_path(path), held.serialize())
-
-
 def backup_control(path: Path) -> bool:
     """Keep a copy of the control file, if it is good and tells no less than the last copy.
 

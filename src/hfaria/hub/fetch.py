@@ -75,23 +75,6 @@ def fetch_direct(
     return None
 
 
-def fetch_start(client: HubClient, url: str, *, length: int, endpoint: Endpoint) -> bytes | Failure:
-    """Return the first ``length`` bytes of what is at ``url``, by a request for just that range."""
-    answer = client.stream(url, endpoint=endpoint, headers={"range": f"bytes=0-{length - 1}"})
-    try:
-        with answer as response:
-            if response.status_code != _PARTIAL:
-                return failure_from_status(response.status_code, at_cdn=True)
-            content = b"".join(answer.pieces(_PIECE))
-    except RequestFailed as exc:
-        return exc.failure
-    except HubError as exc:
-        return failure_of(exc)
-    if len(content) != length:
-        return Failure(Reason.TRANSPORT, f"ended after {len(content)} of {length} bytes")
-    return content
-
-
 def _unusable(response: httpx.Response, url: str, *, held: int, size: int) -> Failure | None:
     if response.status_code not in {_OK, _PARTIAL}:
         return failure_from_status(

@@ -13,7 +13,7 @@ from hfaria.cache.digest import file_digest
 from hfaria.engine import partial
 from hfaria.errors import EngineLost, HfariaError, StoreError
 from hfaria.hub.client import failure_of
-from hfaria.hub.fetch import fetch_direct, fetch_start
+from hfaria.hub.fetch import fetch_direct
 from hfaria.hub.locate import locate
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Failure, Reason
@@ -41,13 +41,6 @@ _SHOW_SECONDS = 0.2
 _GATHER_SECONDS = 0.03
 _ASKING_THREADS = 16
 _CHECKING_THREADS = 12
-_START = 1 << 20
-
-LARGEST_WHOLE_ANSWER = 50 * 10**9
-"""Bytes; the Hub's CDN refuses larger files to a request without a range.
-
-huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +66,6 @@ class TransferRun:
     policy: RetryPolicy
     window: Window
     replace: bool
-    largest_whole_answer: int = LARGEST_WHOLE_ANSWER
-    _begun: queue.SimpleQueue[tuple[Transfer, str]] = field(
-        init=False, default_factory=queue.SimpleQueue
-    )
     _files: dict[str, list[RemoteFile]] = field(init=False)
     _scheduler: Scheduler = field(init=False)
     _events: queue.SimpleQueue[t.Event] = field(init=False, default_factory=queue.SimpleQueue)
@@ -205,10 +194,7 @@ class TransferRun:
                     self._asking.submit(self._guarded, self._locate, command)
                 case t.Move():
                     self._endpoints[command.route.endpoint.url] = None
-                    if self._needs_ranges(command.transfer):
-                        self._asking.submit(self._guarded, self._begin, command)
-                    else:
-                        moves.append((command.transfer, command.location.url))
+                    moves.append((command.transfer, command.location.url))
                 case t.MoveDirect():
                     self._endpoints[command.route.endpoint.url] = None
                     self._fetching.submit(
@@ -233,9 +219,6 @@ class TransferRun:
                     self._give_up(command)
                 case t.Stop():
                     self._stop(command)
-        with suppress(queue.Empty):
-            while True:
-                moves.append(self._begun.get_nowait())
         if cancels:
             events += self.mover.cancel(cancels)
         if moves:
@@ -287,17 +270,6 @@ class TransferRun:
             self._events.put(t.NotLocated(transfer.blob_name, answer))
         else:
             self._events.put(t.Located(transfer.blob_name, answer))
-
-    def _begin(self, command: t.Move) -> None:
-        transfer = command.transfer
-        start = fetch_start(
-            self.client, command.location.url, length=_START, endpoint=command.route.endpoint
-        )
-        if isinstance(start, Failure):
-            self._events.put(t.Failed(transfer.blob_name, start))
-            return
-        partial.begin_partial(self._partial(transfer), transfer.size, start)
-        self._begun.put((transfer, command.location.url))
 
     def _fetch(self, transfer: Transfer, url: str, endpoint: Endpoint) -> None:
         name = transfer.blob_name
@@ -375,13 +347,6 @@ class TransferRun:
             return command.location.url
         path = self.plan.spec.resolve_path(self.plan.commit_hash, command.transfer.path)
         return command.route.endpoint.join(path)
-
-    def _needs_ranges(self, transfer: Transfer) -> bool:
-        """Tell whether the CDN would refuse the engine's first request, which has no range."""
-        return (
-            transfer.size > self.largest_whole_answer
-            and not partial.control_path(self._partial(transfer)).exists()
-        )
 
     def _partial(self, transfer: Transfer) -> Path:
         return self.store.workspace.partial(transfer.blob_name)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hfaria.api import pull
-    from hfaria.rules.receipt import Receipt
+    from hfaria.rules.receipt import PartialPull, Receipt
 
 __version__ = "0.1.0"
-__all__ = ["Receipt", "__version__", "pull"]
+__all__ = ["PartialPull", "Receipt", "__version__", "pull"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module protocol of PEP 562
@@ -21,8 +21,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module protocol of PEP 
         from hfaria.api import pull  # noqa: PLC0415 - the point of the lazy attribute
 
         return pull
-    if name == "Receipt":
-        from hfaria.rules.receipt import Receipt  # noqa: PLC0415
+    if name in {"PartialPull", "Receipt"}:
+        from hfaria.rules import receipt  # noqa: PLC0415
 
-        return Receipt
+        return getattr(receipt, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hfaria.redact import Secret
 from hfaria.report.reporter import SilentReporter, make_reporter
 from hfaria.rules.selection import make_selection
-from hfaria.rules.spec import RepoType, parse_reference
+from hfaria.rules.spec import parse_reference, parse_repo_type
 from hfaria.settings import Overrides, load_settings
 from hfaria.workflows.pull import PullRequest
 from hfaria.workflows.pull import pull as run_pull
@@ -53,7 +53,7 @@ def pull(
     """
     spec, names = parse_reference(
         reference,
-        repo_type=None if repo_type is None else RepoType(repo_type),
+        repo_type=None if repo_type is None else parse_repo_type(repo_type),
         revision=revision,
         filenames=tuple(filenames),
     )

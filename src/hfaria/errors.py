@@ -12,7 +12,7 @@ from typing import ClassVar
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes of every command; documented in `--help` and docs/exit-codes.md."""
+    """The exit codes of every command; documented in `--help` and docs/reference/exit-codes.md."""
 
     DONE = 0
     BUG = 1
@@ -133,12 +133,6 @@ class UnsafePath(HubError):
     hint = "nothing was written; report the repo to the Hub"
 
 
-class TooLargeForHttp(HubError):
-    """A file is larger than the Hub serves over plain HTTPS."""
-
-    hint = "such a file can only be fetched with `hf download` and hf_xet"
-
-
 # --- integrity -------------------------------------------------------------------------------
 
 
@@ -152,12 +146,6 @@ class InconsistentListing(IntegrityError):
     """A listing contradicts itself: sizes, digests or LFS pointer disagree."""
 
     hint = "the endpoint's listing was altered or damaged; use another endpoint"
-
-
-class DigestMismatch(IntegrityError):
-    """A received file's content isn't what the listing promised."""
-
-    hint = "the bad bytes were set aside; rerun, or use another endpoint"
 
 
 # --- the engine ------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ class Settings:
     show_progress: bool
     engine_environ: Mapping[str, str] = field(repr=False)
     """The environment as it is; the engine's process gets it less its proxy variables."""
-    proxy: str | None = field(repr=False)
-    """The proxy for the engine's transfers, if one is set."""
+    proxies: Mapping[str, str] = field(repr=False)
+    """By scheme, the proxies for the engine's transfers."""
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
 
@@ -166,7 +166,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         may_use_stored_token=not _is_true(env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
         engine_environ=dict(env),
-        proxy=_proxy(env),
+        proxies=_proxies(env),
         no_proxy=_no_proxy(env),
     )
 
@@ -214,14 +214,19 @@ def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str
         return overrides.cache_dir.expanduser()
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if env.get(name):
-            return Path(env[name]).expanduser()
+            return _expanded(env[name])
     if config.get("cache_dir"):
         return Path(config["cache_dir"]).expanduser()
     home = env.get("HF_HOME")
     if home:
-        return Path(home).expanduser() / "hub"
+        return _expanded(home) / "hub"
     base = env.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
+    return _expanded(base) / "huggingface" / "hub"
+
+
+def _expanded(text: str) -> Path:
+    # As huggingface_hub expands these.
+    return Path(os.path.expandvars(text)).expanduser()
 
 
 def _within(*candidates: tuple[int | None, str], default: int, most: int) -> int:
@@ -308,13 +313,25 @@ def _no_proxy(env: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _proxy(env: Mapping[str, str]) -> str | None:
+def _proxies(env: Mapping[str, str]) -> dict[str, str]:
     if "*" in _words(env.get("no_proxy") or env.get("NO_PROXY")):
-        return None
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        if env.get(name):
-            return env[name]
-    return None
+        return {}
+    proxies: dict[str, str] = {}
+    for scheme in ("http", "https"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):
+            if env.get(name):
+                proxies[scheme] = _http_proxy(env[name], name)
+                break
+    return proxies
+
+
+def _http_proxy(url: str, name: str) -> str:
+    if url.lower().startswith("socks"):
+        raise InvalidConfig(
+            f"{name}: SOCKS proxies are not supported, and the engine can't use one",
+            hint="name an HTTP proxy in HTTPS_PROXY, or unset the variable",
+        )
+    return url
 
 
 def _words(text: str | None) -> list[str]:

@@ -100,17 +100,13 @@ class HubCache:
             pointer = self.layout.pointer(commit_hash, file.path)
             if self._is_linked(pointer, file, blobs):
                 linked.add(file.path)
-            elif file.blob_name not in blobs and store.has_size(pointer, file.size):
-                # A file where a symlink belongs: another mode of the same cache, or somebody's
-                # edit. Its content is looked at before it is used.
-                elsewhere.setdefault(file.blob_name, pointer)
         missing = {
             file.blob_name: file.size
             for file in files
             if file.path not in linked and file.blob_name not in blobs
         }
         if missing:
-            elsewhere = {**self._in_other_places(missing, commit_hash), **elsewhere}
+            elsewhere = self._in_other_places(missing, commit_hash)
         return View(
             linked=frozenset(linked),
             blobs=frozenset(blobs),
@@ -124,7 +120,9 @@ class HubCache:
         try:
             target = os.readlink(pointer)  # noqa: PTH115 - the text is what counts
         except OSError:
-            return not self.use_symlinks and store.has_size(pointer, file.size)
+            # A file where a symlink would be: the cache was made without symlinks, and readers
+            # take it as it is.
+            return store.has_size(pointer, file.size)
         return file.blob_name in blobs and target.replace("\\", "/") == pointer_target(
             file.path, file.blob_name
         )

@@ -10,7 +10,7 @@ import click
 
 from hfaria.errors import ExitCode, HfariaError, PreflightFailed
 from hfaria.rules.receipt import PartialPull
-from hfaria.rules.sizes import format_seconds, format_size
+from hfaria.rules.sizes import count, format_seconds, format_size
 
 if TYPE_CHECKING:
     from hfaria.rules.receipt import Receipt
@@ -40,7 +40,7 @@ def print_error(error: HfariaError) -> None:
 
 
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
-    """Return the receipt as the JSON document of `--json`; docs/json.md describes it."""
+    """Return the receipt as the JSON document of `--json`; docs/reference/json.md describes it."""
     return {
         "path": str(receipt.path),
         "repo_id": receipt.spec.repo_id,
@@ -95,7 +95,7 @@ def print_receipt(receipt: Receipt) -> None:
     if receipt.bytes_fetched:
         rate = format_size(receipt.bytes_fetched / max(receipt.seconds, 0.001))
         what = (
-            f"fetched {format_size(receipt.bytes_fetched)} in "
+            f"fetched and verified {format_size(receipt.bytes_fetched)} in "
             f"{format_seconds(receipt.seconds)} ({rate}/s)"
         )
         if receipt.bytes_reused:
@@ -103,10 +103,9 @@ def print_receipt(receipt: Receipt) -> None:
     else:
         what = "nothing had to be fetched"
     if receipt.retries:
-        what += f", {receipt.retries} retries"
-    files = "1 file" if receipt.files == 1 else f"{receipt.files} files"
+        what += f", {count(receipt.retries, 'retry')}"
     sys.stderr.write(
-        f"done: {files}, {format_size(receipt.size)} verified at commit "
+        f"done: {count(receipt.files, 'file')}, {format_size(receipt.size)} at commit "
         f"{receipt.commit_hash[:12]}\n{what}\n"
     )
     sys.stderr.flush()
@@ -145,8 +144,6 @@ def print_preview(preview: Preview) -> None:
         f"path: {preview.path}",
     ]
     click.echo("\n".join(lines))
-    for problem in preview.problems:
-        sys.stderr.write(f"problem: {_plain(problem)}\n")
 
 
 def _plain(text: str) -> str:

@@ -27,7 +27,7 @@ _DEFAULT_PORT = 6800
 _PROBE_SECONDS = 5.0
 _TICK_SECONDS = 0.01
 # A guest can't rely on the host's options; the user's daemon may have been told anything.
-_GUEST_OPTIONS = {**SAFE_TRANSFER, "max-tries": "0", "retry-wait": "2", "lowest-speed-limit": "0"}
+_GUEST_OPTIONS = {**SAFE_TRANSFER, "max-tries": "5", "retry-wait": "1", "lowest-speed-limit": "0"}
 
 
 class AttachedDaemon:
@@ -50,8 +50,16 @@ class AttachedDaemon:
 
     def check(self) -> None:
         """Raise unless the daemon answers and nothing in its options would spoil a transfer."""
-        check_version(self.engine.version(), f"the engine at `{self.engine.address}`")
-        options = self.engine.global_options()
+        try:
+            version, options = self.engine.version(), self.engine.global_options()
+        except EngineLost as exc:
+            # Not ours to start again: what it says now is final.
+            raise EngineError(
+                f"the daemon at `{self.engine.address}` can't be used: {exc.message}",
+                hint="it needs `--enable-rpc`; its secret goes into HFARIA_RPC_SECRET or "
+                "`--rpc-secret-file`",
+            ) from exc
+        check_version(version, f"the engine at `{self.engine.address}`")
         if options.get("auto-save-interval", "60") == "0":
             raise EngineError("the attached engine never saves its progress: auto-save-interval=0")
         for name in ("header", "http-user"):

@@ -62,7 +62,7 @@ class ManagedDaemon:
         tunables: Mapping[str, str],
         environ: Mapping[str, str],
         ca_certificate: Path | None = None,
-        proxy: str | None = None,
+        proxies: Mapping[str, str] | None = None,
         no_proxy: Sequence[str] = (),
         runtime_parent: Path | None = None,
         pick_port: Callable[[], int] = free_port,
@@ -71,7 +71,7 @@ class ManagedDaemon:
         self._tunables = dict(tunables)
         self._environ = _child_environment(environ)
         self._ca_certificate = ca_certificate
-        self._proxy = proxy
+        self._proxies = dict(proxies or {})
         self._no_proxy = tuple(no_proxy)
         self._runtime_parent = runtime_parent
         self._pick_port = pick_port
@@ -233,8 +233,8 @@ class ManagedDaemon:
             options["log-level"] = "notice"  # there the log alone says that it listens
         if self._ca_certificate is not None:
             options["ca-certificate"] = str(self._ca_certificate)
-        if self._proxy is not None:
-            options["all-proxy"] = self._proxy
+        if self._proxies:
+            options |= {f"{scheme}-proxy": proxy for scheme, proxy in self._proxies.items()}
             options["no-proxy"] = ",".join([MUST_HAVES["no-proxy"], *self._no_proxy])
         lines = [f"{name}={value}" for name, value in options.items()]
         if any(set(line) & {"\n", "\r", "\0"} for line in lines):

@@ -20,6 +20,7 @@ from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
 from hfaria.engine.verdicts import failure_of_status
 from hfaria.errors import EngineLost
 from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.preflight import LARGEST_WHOLE_ANSWER
 from hfaria.rules.transfers import Arrived, Cancelled, Event, Failed, Progressed
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Mover:
     start: Callable[[], Daemon]
     connections: int
     scope: str
+    largest_whole_answer: int = LARGEST_WHOLE_ANSWER
     bytes_moved: int = 0
     bytes_resumed: int = 0
     _daemon: Daemon | None = None
@@ -129,13 +131,16 @@ class Mover:
             split=self.connections,
             connections=self.connections,
             min_split_size=_MIB,
+            # With a HEAD first, all of aria2's GETs have a range; its first one has none otherwise.
+            options=((("use-head", "true"),) if transfer.size > self.largest_whole_answer else ()),
         )
 
     def _add(self, requests: list[AddRequest], prepared: dict[str, _Movement]) -> list[Event]:
         events: list[Event] = []
+        engine = self._engine()  # one that can't be started is no engine that was lost
         self._moving.update(prepared)
         try:
-            answers = self._engine().add_many(requests)
+            answers = engine.add_many(requests)
         except EngineLost as exc:
             self._lost = exc.message
             return events

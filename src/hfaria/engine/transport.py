@@ -9,7 +9,6 @@ import requests
 from aria2p import Client, ClientException
 
 from hfaria.errors import EngineLost
-from hfaria.redact import redact
 
 if TYPE_CHECKING:
     from hfaria.redact import Secret
@@ -46,8 +45,10 @@ class SessionClient(Client):
             raise EngineLost(f"`{self.server}` does not speak aria2's RPC") from exc
         except requests.Timeout as exc:
             raise EngineLost(f"the engine did not answer within {self.timeout:g} s") from exc
+        except requests.ConnectionError as exc:
+            raise EngineLost("nobody answers there") from exc
         except requests.RequestException as exc:
-            raise EngineLost(f"the engine can't be reached: {redact(str(exc))}") from exc
+            raise EngineLost("the engine can't be reached") from exc
         if not isinstance(answer, dict):
             raise EngineLost(f"`{self.server}` does not speak aria2's RPC")
         return answer

@@ -1,4 +1,4 @@
-"""Find out, before anything is written, whether the token opens a gated or private repo."""
+"""Find out, before any byte is fetched, whether the token opens a gated or private repo."""
 
 from __future__ import annotations
 

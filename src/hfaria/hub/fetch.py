@@ -12,6 +12,7 @@ from hfaria.errors import HubError
 from hfaria.hub.client import RequestFailed, failure_of, retry_after_seconds
 from hfaria.rules.endpoints import same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
+from hfaria.rules.preflight import LARGEST_WHOLE_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,8 @@ def fetch_direct(
         into.touch()  # an empty file need not be asked for
         on_bytes(held)
         return None
-    headers = {"range": f"bytes={held}-"} if held else {}
+    needs_range = held > 0 or size > LARGEST_WHOLE_ANSWER
+    headers = {"range": f"bytes={held}-"} if needs_range else {}
     answer = client.stream(url, endpoint=endpoint, headers=headers)
     try:
         with answer as response:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 10.0
 _FIRST_LINE_SECONDS = 2.0
 _MOST_BARS = 4
+_SLOWEST = 100.0  # bytes per second; below it a time to the end says nothing
 _NARROW = 60
 _LABEL = 28
 
@@ -37,7 +38,7 @@ class Reporter(Protocol):
 
 
 class SilentReporter:
-    """Shows nothing, not even warnings: for `-q` and for callers from Python."""
+    """Shows nothing: for callers from Python."""
 
     def note(self, text: str) -> None:
         """Keep still."""
@@ -50,6 +51,17 @@ class SilentReporter:
 
     def close(self) -> None:
         """Nothing to leave."""
+
+
+class WarningReporter(SilentReporter):
+    """Shows warnings only: for `-q`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def warn(self, text: str) -> None:
+        """Print it, marked."""
+        print(f"warning: {_printable(text)}", file=self._stream, flush=True)
 
 
 class LineReporter:
@@ -73,9 +85,8 @@ class LineReporter:
         """Print a line if one is due."""
         if not self._show_progress:
             return
-        reason = _reason(progress.waiting)
-        if reason != self._waiting:
-            self._waiting = reason
+        if progress.waiting_for != self._waiting:
+            self._waiting = progress.waiting_for
             if progress.waiting is not None:
                 self._print(progress.waiting)
         now = time.monotonic()
@@ -120,7 +131,7 @@ class BarReporter:
         left = progress.seconds_left
         files = f"{progress.files_done}/{progress.files} files"
         rate = f"{format_size(progress.rate)}/s"
-        eta = "" if left is None or progress.rate < 1 else f", {format_seconds(left)} left"
+        eta = "" if left is None or progress.rate < _SLOWEST else f", {format_seconds(left)} left"
         total.bar_format = (
             "{percentage:3.0f}% |{bar}| "
             f"{format_size(progress.held)} of {format_size(progress.size)}, {files}, {rate}{eta}"
@@ -195,23 +206,18 @@ def describe(progress: Progress) -> str:
         f"{format_size(progress.rate)}/s",
     ]
     left = progress.seconds_left
-    if left is not None and progress.rate >= 1:
+    if left is not None and progress.rate >= _SLOWEST:
         parts.append(f"{format_seconds(left)} left")
     return ", ".join(parts)
 
 
 def make_reporter(stream: TextIO, *, is_quiet: bool, show_progress: bool) -> Reporter:
-    """Choose: bars on a terminal, lines elsewhere, silence when asked."""
+    """Choose: bars on a terminal, lines elsewhere, warnings alone when asked to be quiet."""
     if is_quiet:
-        return SilentReporter()
+        return WarningReporter(stream)
     if show_progress and stream.isatty():
         return BarReporter(stream)
     return LineReporter(stream, show_progress=show_progress)
-
-
-def _reason(waiting: str | None) -> str | None:
-    """Return what is waited for without the seconds, which change all the time."""
-    return None if waiting is None else waiting.rpartition(": ")[2]
 
 
 def _fit(text: str, width: int) -> str:

@@ -155,7 +155,3 @@ class LocalDirLayout:
     def file_record(self, path: str) -> Path:
         """Three lines: commit, ETag, Unix time of writing."""
         return self.bookkeeping / "download" / f"{path}.metadata"
-
-    def file_lock(self, path: str) -> Path:
-        """Lock file that huggingface_hub takes around a file of a local dir."""
-        return self.bookkeeping / "download" / f"{path}.lock"

@@ -54,7 +54,6 @@ class Plan:
     spec: RepoSpec
     commit_hash: str
     files: tuple[RemoteFile, ...]
-    listed_files: int
     transfers: tuple[Transfer, ...]
     reused: tuple[tuple[Transfer, Path], ...]
     to_link: tuple[RemoteFile, ...]
@@ -94,7 +93,6 @@ def make_plan(
     files: tuple[RemoteFile, ...],
     view: View,
     *,
-    listed_files: int,
     ref: str | None,
     refetch: bool = False,
 ) -> Plan:
@@ -125,7 +123,6 @@ def make_plan(
         spec=spec,
         commit_hash=commit_hash,
         files=files,
-        listed_files=listed_files,
         transfers=tuple(_in_order(transfers.values())),
         reused=tuple(reused.values()),
         to_link=tuple(to_link),

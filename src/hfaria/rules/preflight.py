@@ -19,6 +19,12 @@ LARGEST_OVER_HTTP = 400 * 10**9
 huggingface_hub issue 4330 and xet-core issue 592.
 """
 
+LARGEST_WHOLE_ANSWER = 50 * 10**9
+"""Bytes; the Hub's CDN refuses a larger file to a request without a range.
+
+huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`.
+"""
+
 _FORBIDDEN_ON_WINDOWS = frozenset('<>:"|?*\\')
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul"] + [f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10)]

@@ -28,6 +28,8 @@ class Progress:
     rate: float
     active: tuple[ActiveTransfer, ...] = ()
     waiting: str | None = None
+    waiting_for: str | None = None
+    """The reason in ``waiting`` alone, without the seconds, which change all the time."""
 
     @property
     def seconds_left(self) -> float | None:

@@ -37,7 +37,6 @@ class Receipt:
     retries: int
     seconds: float
     failed: tuple[FailedFile, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LONGEST_STALL_SECONDS = 60.0
+"""A transfer without a byte for so long is taken back and asked for anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -15,7 +18,7 @@ class RetryPolicy:
     """
 
     patience_seconds: float = 1800.0
-    stall_seconds: float = 60.0
+    stall_seconds: float = LONGEST_STALL_SECONDS
     tries: int = 8
     refetches: int = 2
     first_wait_seconds: float = 0.5

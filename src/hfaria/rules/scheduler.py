@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MOST_ENGINE_DEATHS = 3
 _MOST_REFUSED_SIGNATURES = 4
 _SMALL_JOBS_PER_JOB = 16
+_SILENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,14 @@ class _Flight:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What nothing moves for: shown to the user."""
+    """What nothing moves for: shown to the user.
+
+    ``seconds`` are still to wait, or, if it ``is_over``, have been waited already.
+    """
 
     seconds: float
     reason: str
+    is_over: bool = False
 
 
 @dataclass(slots=True)
@@ -146,17 +151,24 @@ class Scheduler:
 
     def waiting(self, now: float) -> Waiting | None:
         """Say what is waited for when nothing moves."""
-        waits = []
+        waits: list[_Flight] = []
+        silent: list[_Flight] = []
         for flight in self._flights.values():
-            if flight.phase in {_Phase.MOVING, _Phase.CHECKING}:
+            if flight.phase is _Phase.MOVING and now - flight.moved_at > _SILENCE_SECONDS:
+                silent.append(flight)
+            elif flight.phase in {_Phase.MOVING, _Phase.CHECKING}:
                 return None
-            if flight.phase is _Phase.WAITING and flight.last_failure is not None:
-                waits.append((flight.ready_at, flight))
+            elif flight.phase is _Phase.WAITING and flight.last_failure is not None:
+                waits.append(flight)
+        if silent:
+            first = max(silent, key=lambda flight: flight.moved_at)
+            host = self.routes[first.route].endpoint.host
+            return Waiting(now - first.moved_at, f"no bytes by way of {host}", is_over=True)
         if not waits:
             return None
-        until, flight = min(waits, key=lambda wait: wait[0])
-        endpoint = self.routes[flight.route].endpoint.host
-        return Waiting(max(0.0, until - now), f"{flight.last_failure} ({endpoint})")
+        first = min(waits, key=lambda flight: flight.ready_at)
+        host = self.routes[first.route].endpoint.host
+        return Waiting(max(0.0, first.ready_at - now), f"{first.last_failure} ({host})")
 
     # --- the one entry -----------------------------------------------------------------------
 

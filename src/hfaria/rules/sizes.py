@@ -51,3 +51,11 @@ def format_seconds(seconds: float) -> str:
 
 def _two(first: int, unit: str, second: int, smaller_unit: str) -> str:
     return f"{first} {unit} {second} {smaller_unit}" if second else f"{first} {unit}"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things: ``1 file``, ``2 files``; for regular nouns ending in -y too."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {plural}"

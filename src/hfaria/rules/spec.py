@@ -27,6 +27,15 @@ class RepoType(enum.Enum):
     KERNEL = "kernel"
 
 
+def parse_repo_type(text: str) -> RepoType:
+    """Read a type's name; raises `InvalidSpec`."""
+    try:
+        return RepoType(text)
+    except ValueError as exc:
+        known = ", ".join(kind.value for kind in RepoType)
+        raise InvalidSpec(f"`{text}` is not a repo type", hint=f"one of: {known}") from exc
+
+
 def is_commit(revision: str) -> bool:
     """Tell a full commit id from everything that has to be resolved first."""
     return _COMMIT.fullmatch(revision) is not None

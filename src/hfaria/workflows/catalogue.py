@@ -91,21 +91,24 @@ class Cataloguer:
         else:
             if head.needs_token and endpoint not in self.settings.trusted:
                 if not self._may_go_to_origin(endpoint):
-                    raise self._explained(self._needs_token(endpoint), endpoint)
+                    raise self._needs_token()
                 endpoint, head = self._at_origin(endpoint)
         if head.needs_token and self.client.token is None:
-            raise self._needs_token(endpoint)
+            raise self._needs_token()
         listing = self.store.read_listing(head.commit_hash) or self._list(endpoint, head)
         return Catalogue(listing, endpoint, head)
 
-    def _needs_token(self, endpoint: Endpoint) -> AccessDenied:
-        return gated(self.spec, page=endpoint.join(self.spec.page_path), has_token=False)
+    def _needs_token(self) -> AccessDenied:
+        page = self.settings.origin.join(self.spec.page_path)  # only there is a licence accepted
+        return gated(self.spec, page=page, has_token=False)
 
     def _may_go_to_origin(self, endpoint: Endpoint) -> bool:
         is_elsewhere = endpoint not in self.settings.trusted
         return is_elsewhere and self.client.token is not None
 
     def _explained(self, exc: HubError, endpoint: Endpoint) -> HubError:
+        if isinstance(exc, AccessDenied):
+            return self._needs_token()
         if endpoint in self.settings.trusted or self.client.token is not None:
             return exc
         exc.hint = (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hfaria.engine.attached import AttachedDaemon
 from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_tunables
+from hfaria.errors import EngineLost
 from hfaria.redact import Secret
 
 if TYPE_CHECKING:
@@ -51,7 +52,13 @@ class EngineHolder:
     def _attach(self) -> AttachedDaemon:
         settings = self._settings
         attached = AttachedDaemon(settings.rpc_url or "", settings.rpc_secret or Secret(""))
-        attached.check()
+        try:
+            attached.check()
+        except EngineLost as exc:
+            raise EngineLost(
+                f"no aria2 daemon answers at `{settings.rpc_url}`: {exc.message}",
+                hint="start one with `aria2c --enable-rpc`, or leave `--rpc-url` out",
+            ) from exc
         attached.check_shares(self._store.workspace.partials.absolute())
         return attached
 
@@ -67,7 +74,7 @@ class EngineHolder:
             tunables=tunables.options,
             environ=settings.engine_environ,
             ca_certificate=settings.engine_ca_bundle,
-            proxy=settings.proxy,
+            proxies=settings.proxies,
             no_proxy=settings.no_proxy,
         )
         managed.start()

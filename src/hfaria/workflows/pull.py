@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hfaria import __version__
@@ -14,7 +15,7 @@ from hfaria.cache.hub_cache import HubCache
 from hfaria.cache.local_dir import LocalDir
 from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.mover import Mover
-from hfaria.errors import PreflightFailed, UnsafePath, UsageError
+from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
 from hfaria.hub.client import HubClient
 from hfaria.hub.token import token_source
@@ -22,13 +23,14 @@ from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
 from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
-from hfaria.rules.retry import RetryPolicy
+from hfaria.rules.retry import LONGEST_STALL_SECONDS, RetryPolicy
 from hfaria.rules.scheduler import Window
 from hfaria.rules.selection import Selection
-from hfaria.rules.sizes import format_size
+from hfaria.rules.sizes import count, format_size
 from hfaria.rules.spec import is_commit
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
 from hfaria.workflows.engine_holder import EngineHolder
+from hfaria.workflows.patience import patiently
 from hfaria.workflows.transfer import Outcome, TransferRun
 
 if TYPE_CHECKING:
@@ -110,7 +112,10 @@ class _Session:
         self.reporter = reporter
         self.client = client
         self.started_at = time.monotonic()
-        self.policy = RetryPolicy(patience_seconds=settings.patience_seconds)
+        self.policy = RetryPolicy(
+            patience_seconds=settings.patience_seconds,
+            stall_seconds=min(LONGEST_STALL_SECONDS, settings.patience_seconds),
+        )
         self.store = _make_store(request, settings)
         self.cataloguer = Cataloguer(
             client, request.spec, self.store, settings, self.policy, reporter
@@ -122,7 +127,7 @@ class _Session:
         filesystem, problems = self._preflight(plan)
         return Preview(
             plan,
-            self.store.snapshot_path(plan.commit_hash),
+            self.store.snapshot_path(plan.commit_hash).absolute(),
             catalogue.endpoint.url,
             filesystem,
             bytes_needed(plan, filesystem),
@@ -137,9 +142,9 @@ class _Session:
         if plan.is_complete and self._ref_is_right(plan):
             return self._receipt(plan, Outcome((), 0, 0, ()))
         if self.settings.is_offline:
-            raise UsageError(
-                f"offline, and {len(plan.to_link)} files of `{plan.spec.label}` are not here",
-                hint="unset HF_HUB_OFFLINE to fetch them",
+            raise EndpointUnreachable(
+                f"offline, and {count(len(plan.to_link), 'file')} of `{plan.spec.label}` not here",
+                hint="unset HF_HUB_OFFLINE to fetch what is missing",
             )
         filesystem, problems = self._preflight(plan)
         if problems:
@@ -153,8 +158,17 @@ class _Session:
 
     def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:
         if plan.transfers and catalogue.head is not None and catalogue.head.needs_token:
-            check_access(
-                self.client, plan.spec, plan.commit_hash, plan.transfers[-1], catalogue.endpoint
+            patiently(
+                partial(
+                    check_access,
+                    self.client,
+                    plan.spec,
+                    plan.commit_hash,
+                    plan.transfers[-1],
+                    catalogue.endpoint,
+                ),
+                policy=self.policy,
+                reporter=self.reporter,
             )
         window = Window(jobs=self.settings.jobs)
         engine = EngineHolder(self.settings, self.reporter, self.store)
@@ -209,7 +223,6 @@ class _Session:
             listing.commit_hash,
             files,
             self.store.view(files, listing.commit_hash),
-            listed_files=len(listing.files),
             ref=None if is_commit(spec.revision) else spec.revision,
             refetch=self.request.refetch,
         )
@@ -263,7 +276,7 @@ def _make_store(request: PullRequest, settings: Settings) -> Store:
 def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:
     """Say at once what will be fetched, from where, and that it fits."""
     spec = plan.spec
-    files = "1 file" if len(plan.files) == 1 else f"{len(plan.files)} files"
+    files = count(len(plan.files), "file")
     lines = [f"{spec.label} at {spec.revision}, commit {plan.commit_hash[:12]}"]
     if plan.transfers:
         staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.plan import Plan, Transfer
     from hfaria.rules.retry import RetryPolicy
+    from hfaria.rules.scheduler import Waiting
 
 _TICK_SECONDS = 0.03
 _SLOW_TICK_SECONDS = 0.2
@@ -385,8 +386,14 @@ class TransferRun:
                 size=self._size,
                 rate=rate,
                 active=tuple(active),
-                waiting=None
-                if waiting is None
-                else f"waiting {format_seconds(waiting.seconds)}: {waiting.reason}",
+                waiting=None if waiting is None else _describe(waiting),
+                waiting_for=None if waiting is None else waiting.reason,
             )
         )
+
+
+def _describe(waiting: Waiting) -> str:
+    seconds = format_seconds(waiting.seconds)
+    if waiting.is_over:
+        return f"{waiting.reason} for {seconds}"
+    return f"waiting {seconds}: {waiting.reason}"

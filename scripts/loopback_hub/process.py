@@ -86,6 +86,7 @@ class HubProcess(RecordQueries):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # a Ctrl-C is for the parent, whose end also ends the hub
         )
         try:
             self._send(self._config)

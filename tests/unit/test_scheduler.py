@@ -1,0 +1,512 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hfaria.rules import transfers as t
+from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.retry import RetryPolicy
+from hfaria.rules.scheduler import Scheduler, Waiting, Window
+from unit.scheduler_world import LARGE, SMALL, route, transfer
+
+if TYPE_CHECKING:
+    from hfaria.rules.plan import Transfer
+
+ORIGIN = route("origin")
+MIRROR = route("mirror")
+POLICY = RetryPolicy(patience_seconds=300.0, stall_seconds=20.0, tries=3)
+LOST = Failure(Reason.TRANSPORT)
+
+
+def scheduler(
+    *transfers: Transfer,
+    routes: tuple[t.Route, ...] = (ORIGIN,),
+    policy: RetryPolicy = POLICY,
+    window: Window | None = None,
+) -> Scheduler:
+    return Scheduler(transfers, routes, policy, window or Window(jobs=2), now=0.0)
+
+
+def location(name: str = "a", **facts: bool) -> t.Location:
+    return t.Location(f"https://bytes.example/{name}", **facts)
+
+
+def start(run: Scheduler, name: str = "a", now: float = 0.0) -> None:
+    """Bring a large transfer to where the engine moves it."""
+    run.handle([t.Ticked()], now)
+    commands = run.handle([t.Located(name, location(name))], now)
+    assert any(isinstance(c, t.Move) and c.transfer.blob_name == name for c in commands)
+
+
+def arrive(run: Scheduler, name: str = "a", now: float = 0.0) -> None:
+    assert run.handle([t.Arrived(name)], now)[0] == t.Check(transfer(name))
+
+
+def locates(commands: list[t.Command]) -> list[str]:
+    return [each.transfer.blob_name for each in commands if isinstance(each, t.Locate)]
+
+
+# --- the good way ----------------------------------------------------------------------------
+
+
+def test_a_large_transfer_is_located_moved_checked_and_done() -> None:
+    a = transfer("a")
+    run = scheduler(a)
+    assert run.handle([t.Ticked()], 0.0) == [t.Locate(a, ORIGIN)]
+    assert run.handle([t.Located("a", location())], 1.0) == [t.Move(a, ORIGIN, location())]
+    assert run.handle([t.Progressed("a", 5)], 2.0) == []
+    assert run.handle([t.Arrived("a")], 3.0) == [t.Check(a)]
+    assert run.handle([t.Published("a")], 4.0) == []
+    assert run.is_done
+    assert run.retries == 0
+    assert run.wake_at() is None
+    assert run.waiting(4.0) is None
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    run = scheduler()
+    assert run.is_done
+    assert run.handle([t.Ticked()], 0.0) == []
+
+
+def test_a_small_transfer_goes_to_our_own_client_without_being_located() -> None:
+    a = transfer("a", SMALL)
+    run = scheduler(a)
+    assert run.handle([t.Ticked()], 0.0) == [t.MoveDirect(a, ORIGIN, None)]
+    assert run.wake_at() is None  # our own client has time-outs of its own
+
+
+def test_what_only_the_token_opens_never_goes_to_the_engine() -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(route(is_private=True),))
+    run.handle([t.Ticked()], 0.0)
+    secret = location(needs_token=True)
+    commands = run.handle([t.Located("a", secret)], 0.0)
+    assert commands == [t.MoveDirect(a, route(is_private=True), secret)]
+    assert run.handle([t.Ticked()], 1000.0) == []  # nor is it cancelled there
+
+
+def test_only_so_many_large_ones_move_and_as_many_again_are_located_ahead() -> None:
+    run = scheduler(*(transfer(f"{n}") for n in range(9)), window=Window(jobs=2))
+    assert locates(run.handle([t.Ticked()], 0.0)) == ["0", "1", "2", "3"]
+    commands = run.handle([t.Located(f"{n}", location()) for n in range(4)], 1.0)
+    assert [type(each) for each in commands] == [t.Move, t.Move]
+    assert run.handle([t.Ticked()], 2.0) == []
+    commands = run.handle([t.Arrived("0")], 3.0)
+    assert [type(each) for each in commands] == [t.Check, t.Move, t.Locate]
+
+
+def test_small_ones_do_not_take_the_places_of_large_ones() -> None:
+    small = [transfer(f"small-{n}", SMALL) for n in range(200)]
+    window = Window(jobs=1)
+    run = scheduler(*small, transfer("large"), window=window)
+    commands = run.handle([t.Ticked()], 0.0)
+    assert locates(commands) == ["large"]
+    assert sum(isinstance(each, t.MoveDirect) for each in commands) == window.small_queue == 32
+
+
+def test_a_heap_of_unverified_ones_stops_new_ones() -> None:
+    run = scheduler(*(transfer(f"{n}") for n in range(20)), window=Window(jobs=1))
+    started = set(locates(run.handle([t.Ticked()], 0.0)))
+    for _ in range(10):
+        for name in sorted(started):
+            commands = run.handle([t.Located(name, location()), t.Arrived(name)], 1.0)
+            started |= set(locates(commands))
+    assert len(started) == 5  # four wait for the disk, and one is past locating
+    assert locates(run.handle([t.Published("0"), t.Published("1")], 2.0))
+
+
+def test_events_about_transfers_that_ended_or_never_were_are_ignored() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    start(run)
+    arrive(run)
+    run.handle([t.Published("a")], 0.0)
+    for event in (
+        t.Arrived("a"),
+        t.Failed("a", LOST),
+        t.Progressed("a", 5),
+        t.Located("x", location()),
+        t.Mismatched("b", "", was_salvaged=False),
+        t.Arrived("b"),
+        t.Failed("b", LOST),
+        t.Cancelled("b"),
+        t.Progressed("b", 3),
+    ):
+        assert run.handle([event], 0.0) == []
+    run.handle([t.Located("b", location("b"))], 0.0)
+    assert run.handle([t.Located("b", location("other"))], 0.0) == []
+    assert run.handle([t.NotLocated("b", LOST)], 0.0) == []
+
+
+def test_one_more_can_be_wanted_at_any_time() -> None:
+    run = scheduler()
+    assert run.handle([t.Wanted(transfer("b"))], 5.0) == [t.Locate(transfer("b"), ORIGIN)]
+    assert not run.is_done
+
+
+# --- failures --------------------------------------------------------------------------------
+
+
+def test_a_failed_attempt_waits_longer_each_time() -> None:
+    run = scheduler(transfer("a"))
+    now, waits = 0.0, []
+    for _ in range(3):
+        start(run, now=now)
+        run.handle([t.Failed("a", LOST)], now)
+        waiting = run.waiting(now)
+        assert waiting is not None
+        assert waiting.reason == "connection lost (origin.example)"
+        waits.append(waiting.seconds)
+        wake_at = run.wake_at()
+        assert wake_at is not None
+        assert run.handle([t.Ticked()], wake_at - 0.01) == []
+        now = wake_at
+    assert waits == [0.5, 1.0, 2.0]
+    assert run.retries == 3
+
+
+def test_bytes_in_between_start_the_count_anew() -> None:
+    run = scheduler(transfer("a"), transfer("b"), routes=(ORIGIN, MIRROR))
+    start(run, "b")
+    now, held = 0.0, 0
+    for _ in range(10):
+        start(run, now=now)
+        run.handle([t.Progressed("a", held)], now)
+        held += 100
+        run.handle([t.Progressed("a", held)], now)
+        run.handle([t.Failed("a", LOST), t.Progressed("b", held)], now)
+        now += 1.0
+    assert locates(run.handle([t.Ticked()], now)) == ["a"]
+
+
+def test_bytes_that_were_held_before_are_no_progress() -> None:
+    # Each attempt says zero first, then what is in the partial, and brings nothing.
+    run = scheduler(transfer("a"))
+    now = 0.0
+    given_up: list[t.GiveUp] = []
+    while not given_up and now < 1000:
+        commands = run.handle([t.Ticked()], now)
+        if locates(commands):
+            run.handle([t.Located("a", location())], now)
+            run.handle([t.Progressed("a", 0)], now)
+            run.handle([t.Progressed("a", 500)], now)
+            commands = run.handle([t.Failed("a", LOST)], now)
+        given_up = [each for each in commands if isinstance(each, t.GiveUp)]
+        now += 1.0
+    assert now <= POLICY.patience_seconds + POLICY.longest_wait_seconds
+
+
+def test_after_its_tries_a_transfer_goes_to_the_next_route() -> None:
+    run = scheduler(transfer("a"), routes=(MIRROR, ORIGIN))
+    now = 0.0
+    for _ in range(POLICY.tries):
+        assert run.handle([t.Ticked()], now) == [t.Locate(transfer("a"), MIRROR)]
+        assert run.handle([t.NotLocated("a", LOST)], now) == []
+        now += 40.0
+    assert run.handle([t.Ticked()], now) == [t.Locate(transfer("a"), MIRROR)]
+    assert run.handle([t.NotLocated("a", LOST)], now) == [t.Locate(transfer("a"), ORIGIN)]
+
+
+def test_the_last_route_is_tried_until_patience_ends_when_nobody_gets_on() -> None:
+    run = scheduler(transfer("a"), transfer("b"), transfer("c"), window=Window(jobs=1))
+    now = 0.0
+    ended: list[str] = []
+    while not run.is_done:
+        commands = run.handle([t.Ticked()], now)
+        while located := locates(commands):
+            ended += [c.transfer.blob_name for c in commands if isinstance(c, t.GiveUp)]
+            commands = run.handle([t.NotLocated(name, LOST) for name in located], now)
+        ended += [c.transfer.blob_name for c in commands if isinstance(c, t.GiveUp)]
+        now += 1.0
+    assert sorted(ended) == ["a", "b", "c"]
+    assert POLICY.patience_seconds - 40 < now < POLICY.patience_seconds + 40
+
+
+def test_what_was_never_asked_for_ends_too_when_patience_ends() -> None:
+    few = RetryPolicy(patience_seconds=1.0)
+    run = scheduler(*(transfer(f"{n}") for n in range(100)), policy=few, window=Window(jobs=1))
+    run.handle([t.Ticked()], 0.0)
+    commands = run.handle([t.NotLocated("0", LOST)], 5.0)
+    ended = [each.transfer.blob_name for each in commands if isinstance(each, t.GiveUp)]
+    assert len(ended) == 99  # one more is being located
+    assert "1" not in ended
+
+
+def test_one_that_fails_alone_is_given_up_after_its_tries() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    start(run, "b")
+    for n in range(POLICY.tries):
+        start(run, now=n * 10)
+        assert run.handle([t.Failed("a", LOST), t.Progressed("b", n)], n * 10) == []
+    now = POLICY.tries * 10
+    start(run, now=now)
+    assert run.handle([t.Failed("a", LOST)], now) == [t.GiveUp(transfer("a"), LOST)]
+
+
+def test_those_that_wait_leave_room_for_others() -> None:
+    run = scheduler(*(transfer(f"{n}") for n in range(30)), window=Window(jobs=1))
+    asked: set[str] = set()
+    for second in range(30):
+        events: list[t.Event] = [t.Ticked()]
+        while events:
+            names = locates(run.handle(events, float(second)))
+            asked |= set(names)
+            events = [t.NotLocated(name, LOST) for name in names]
+    assert asked == {"0", "1", "2", "3"}  # though two fill the window
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.DENIED, Reason.NOT_FOUND, Reason.REFUSED, Reason.UNTRUSTED]
+)
+def test_a_final_answer_is_asked_for_once_at_each_route(reason: Reason) -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(MIRROR, ORIGIN))
+    run.handle([t.Ticked()], 0.0)
+    failure = Failure(reason)
+    assert run.handle([t.NotLocated("a", failure)], 0.0) == [t.Locate(a, ORIGIN)]
+    assert run.handle([t.NotLocated("a", failure)], 0.0) == [t.GiveUp(a, failure)]
+    assert run.is_done
+
+
+def test_an_expired_url_is_asked_for_again_at_once_then_later_then_no_more() -> None:
+    a = transfer("a")
+    expired = Failure(Reason.EXPIRED, status=403)
+    run = scheduler(a, policy=RetryPolicy())
+    start(run)
+    assert run.handle([t.Failed("a", expired)], 0.0) == [t.Locate(a, ORIGIN)]
+    now = 0.0
+    for _ in range(2):
+        run.handle([t.Located("a", location())], now)
+        assert run.handle([t.Failed("a", expired)], now) == []
+        now += 30.0
+        assert run.handle([t.Ticked()], now) == [t.Locate(a, ORIGIN)]
+    run.handle([t.Located("a", location())], now)
+    assert run.handle([t.Failed("a", expired)], now) == [t.GiveUp(a, expired)]
+
+
+def test_bytes_in_between_make_an_expired_url_fresh_news() -> None:
+    a = transfer("a")
+    expired = Failure(Reason.EXPIRED, status=403)
+    run = scheduler(a)
+    start(run)
+    for held in range(0, 100, 10):
+        run.handle([t.Progressed("a", held)], 0.0)
+        run.handle([t.Progressed("a", held + 5)], 0.0)
+        assert run.handle([t.Failed("a", expired)], 0.0) == [t.Locate(a, ORIGIN)]
+        run.handle([t.Located("a", location())], 0.0)
+
+
+@pytest.mark.parametrize("reason", [Reason.RANGE_IGNORED, Reason.WRONG_LENGTH])
+def test_what_is_staged_goes_when_it_can_not_be_continued_twice_in_a_row(reason: Reason) -> None:
+    a = transfer("a")
+    run = scheduler(a)
+    start(run)
+    assert run.handle([t.Failed("a", Failure(reason))], 0.0) == []
+    start(run, now=10.0)
+    assert run.handle([t.Failed("a", Failure(reason))], 10.0) == [t.Discard(a)]
+
+
+def test_a_full_disk_stops_everything_at_once() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    start(run)
+    full = Failure(Reason.DISK, "no space left")
+    commands = run.handle([t.Failed("a", full), t.Located("b", location("b"))], 0.0)
+    assert commands == [t.Stop(full, "no space left")]
+    assert run.is_done
+    assert run.handle([t.Ticked(), t.Wanted(transfer("c"))], 1.0) == []
+
+
+# --- rate limits -------------------------------------------------------------------------------
+
+
+def test_a_rate_limit_holds_back_others_at_that_endpoint() -> None:
+    run = scheduler(*(transfer(f"{n}", SMALL) for n in range(100)), window=Window(jobs=1))
+    assert len(run.handle([t.Ticked()], 0.0)) == 32
+    limit = Failure(Reason.RATE_LIMITED, status=429, retry_after_seconds=60)
+    assert run.handle([t.Failed("0", limit), t.Published("1")], 1.0) == []
+    assert run.handle([t.Ticked()], 60.0) == []
+    assert run.wake_at() == 61.0
+    assert run.handle([t.Ticked()], 61.0) != []
+
+
+def test_a_shorter_rate_limit_does_not_shorten_a_longer_one() -> None:
+    run = scheduler(*(transfer(f"{n}", SMALL) for n in range(100)), window=Window(jobs=1))
+    run.handle([t.Ticked()], 0.0)
+    long = Failure(Reason.RATE_LIMITED, status=429, retry_after_seconds=60)
+    short = Failure(Reason.RATE_LIMITED, status=429)
+    run.handle([t.Failed("0", long), t.Failed("1", short)], 0.0)
+    for second in range(1, 60):
+        assert run.handle([t.Ticked()], float(second)) == []
+    run.handle([t.Failed(f"{n}", short) for n in range(2, 32)], 59.0)
+    assert run.handle([t.Ticked()], 59.75) == []
+    assert run.waiting(59.75) == Waiting(0.25, "rate limit, HTTP 429 (origin.example)")
+
+
+def test_the_wait_of_a_new_transfer_names_the_rate_limit() -> None:
+    run = scheduler(transfer("a", SMALL))
+    limit = Failure(Reason.RATE_LIMITED, status=429, retry_after_seconds=60)
+    run.handle([t.Ticked()], 0.0)
+    run.handle([t.Failed("a", limit), t.Wanted(transfer("b", SMALL))], 0.0)
+    assert run.waiting(10.0) == Waiting(50.0, "rate limit, HTTP 429 (origin.example)")
+
+
+def test_a_rate_limit_beyond_patience_ends_the_wait_at_once() -> None:
+    run = scheduler(*(transfer(f"{n}", SMALL) for n in range(1000)), window=Window(jobs=1))
+    run.handle([t.Ticked()], 0.0)
+    forever = Failure(Reason.RATE_LIMITED, status=429, retry_after_seconds=86400)
+    commands = run.handle([t.Failed("0", forever)], 1.0)
+    assert {type(each) for each in commands} == {t.GiveUp}
+    assert len(commands) == 1000 - 31  # 31 are under way; nobody else asks for the same answer
+
+
+def test_a_rate_limit_beyond_patience_leads_to_the_next_route() -> None:
+    a, b = transfer("a", SMALL), transfer("b", SMALL)
+    run = scheduler(a, routes=(MIRROR, ORIGIN))
+    run.handle([t.Ticked()], 0.0)
+    forever = Failure(Reason.RATE_LIMITED, status=429, retry_after_seconds=86400)
+    commands = run.handle([t.Failed("a", forever), t.Wanted(b)], 1.0)
+    assert commands == [t.MoveDirect(a, ORIGIN, None), t.MoveDirect(b, ORIGIN, None)]
+
+
+# --- stalls and the engine ---------------------------------------------------------------------
+
+
+def test_a_stalled_transfer_is_taken_from_the_engine_and_tried_again() -> None:
+    a = transfer("a")
+    run = scheduler(a)
+    start(run)
+    run.handle([t.Progressed("a", 7)], 5.0)
+    assert run.wake_at() == 25.0
+    assert run.handle([t.Ticked()], 24.9) == []
+    assert run.handle([t.Ticked()], 25.0) == [t.Cancel(a)]
+    assert run.handle([t.Ticked()], 26.0) == []
+    assert run.handle([t.Cancelled("a")], 26.0) == []
+    waiting = run.waiting(26.0)
+    assert waiting is not None
+    assert waiting.reason == "no bytes for too long, 20 s (origin.example)"
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [(t.Arrived("a"), [t.Check(transfer("a"))]), (t.Failed("a", LOST), [])],
+)
+def test_an_end_that_crosses_the_cancel_counts(event: t.Event, expected: list[t.Command]) -> None:
+    run = scheduler(transfer("a"))
+    start(run)
+    run.handle([t.Ticked()], 20.0)
+    assert run.handle([event], 20.0) == expected
+    assert run.handle([t.Cancelled("a")], 20.0) == []
+
+
+def test_after_the_engines_death_what_it_moved_is_located_again() -> None:
+    a, b, small = transfer("a"), transfer("b"), transfer("small", SMALL)
+    run = scheduler(a, b, small)
+    start(run, "a")
+    commands = run.handle([t.EngineDied("killed")], 1.0)
+    assert commands == [t.RestartEngine(), t.Locate(a, ORIGIN)]
+    assert run.retries == 0
+
+
+def test_an_engine_that_keeps_dying_stops_the_pull() -> None:
+    run = scheduler(transfer("a"))
+    for now in range(3):
+        start(run, now=float(now))
+        assert t.RestartEngine() in run.handle([t.EngineDied("killed")], float(now))
+    start(run, now=3.0)
+    assert run.handle([t.EngineDied("killed"), t.Ticked()], 3.0) == [t.Stop(None, "killed")]
+    assert run.is_done
+
+
+def test_new_bytes_forgive_the_engine_its_deaths() -> None:
+    run = scheduler(transfer("a"))
+    for now in range(20):
+        start(run, now=float(now))
+        run.handle([t.Progressed("a", now * 10)], float(now))
+        run.handle([t.Progressed("a", now * 10 + 5)], float(now))
+        assert t.RestartEngine() in run.handle([t.EngineDied("killed")], float(now))
+
+
+# --- wrong bytes -------------------------------------------------------------------------------
+
+
+def test_wrong_bytes_are_fetched_from_the_next_route() -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(MIRROR, ORIGIN))
+    start(run)
+    arrive(run)
+    commands = run.handle([t.Mismatched("a", "got b", was_salvaged=False)], 0.0)
+    assert commands == [t.Locate(a, ORIGIN)]
+
+
+def test_wrong_bytes_from_the_last_route_are_fetched_again_so_often_and_no_more() -> None:
+    a = transfer("a")
+    run = scheduler(a, policy=RetryPolicy(refetches=2))
+    now = 0.0
+    for _ in range(2):
+        start(run, now=now)
+        arrive(run, now=now)
+        assert run.handle([t.Mismatched("a", "got b", was_salvaged=False)], now) == []
+        now += 10.0
+    start(run, now=now)
+    arrive(run, now=now)
+    commands = run.handle([t.Mismatched("a", "got b", was_salvaged=False)], now)
+    assert commands == [t.GiveUp(a, Failure(Reason.MISMATCH, "got b"))]
+
+
+def test_salvage_that_was_wrong_is_nobodys_fault() -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(MIRROR, ORIGIN), policy=RetryPolicy(refetches=0))
+    for _ in range(5):
+        start(run)
+        arrive(run)
+        commands = run.handle([t.Mismatched("a", "", was_salvaged=True)], 0.0)
+        assert commands == [t.Locate(a, MIRROR)]
+        run.handle([t.NotLocated("a", Failure(Reason.EXPIRED))], 0.0)
+    assert not run.is_done
+
+
+def test_bytes_fetched_anew_after_a_mismatch_are_progress_again() -> None:
+    run = scheduler(transfer("a"), policy=RetryPolicy(patience_seconds=100.0))
+    start(run)
+    run.handle([t.Progressed("a", 0), t.Progressed("a", LARGE)], 0.0)
+    arrive(run)
+    run.handle([t.Mismatched("a", "", was_salvaged=False)], 0.0)
+    start(run, now=1.0)
+    run.handle([t.Progressed("a", 0)], 2.0)
+    run.handle([t.Progressed("a", 50)], 99.0)
+    assert run.handle([t.Failed("a", LOST)], 190.0) == []
+    assert run.waiting(190.0) is not None
+
+
+def test_a_long_verification_does_not_use_up_patience() -> None:
+    run = scheduler(transfer("a"), transfer("b"), policy=RetryPolicy(patience_seconds=100.0))
+    start(run)
+    arrive(run)
+    run.handle([t.Published("a")], 5000.0)
+    assert run.handle([t.NotLocated("b", LOST)], 5001.0) == []
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_goes_back_changes_nothing() -> None:
+    run = scheduler(transfer("a"))
+    start(run, now=10.0)
+    assert run.handle([t.Ticked()], 5.0) == []
+    assert run.wake_at() == 30.0
+
+
+def test_what_is_waited_for_is_said_while_another_is_located() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    run.handle([t.Ticked()], 0.0)
+    assert run.waiting(0.0) is None
+    run.handle([t.NotLocated("b", LOST)], 0.0)
+    assert run.waiting(0.0) == Waiting(0.5, "connection lost (origin.example)")
+
+
+def test_nothing_is_said_while_something_moves() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    start(run)
+    run.handle([t.NotLocated("b", LOST)], 0.0)
+    assert run.waiting(0.1) is None

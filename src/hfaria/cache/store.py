@@ -12,7 +12,6 @@ from filelock import FileLock, Timeout
 from hfaria.cache.files import stage_name, store_errors, write_text
 from hfaria.errors import AlreadyRunning
 from hfaria.rules import tree_file
-from hfaria.rules.control_file import MalformedControlFile, parse_control_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,25 +129,29 @@ def has_size(path: Path, size: int) -> bool:
 
 
 def partial_bytes(workspace: Workspace, files: tuple[RemoteFile, ...]) -> dict[str, int]:
-    """Return how much of each blob earlier runs have staged, as far as their records say."""
+    """Return how much of each blob earlier runs have staged, as the disk has it.
+
+    The space that a partial takes is what counts for what is still needed, and after a crash it is
+    nearer to what a resumed transfer will find than the engine's last record.
+    """
     try:
         names = {path.name for path in workspace.partials.iterdir()}
     except OSError:
         return {}
-    held: dict[str, int] = {}
+    staged: dict[str, int] = {}
     for file in files:
         name = file.blob_name
-        if name in held:
-            continue
-        with suppress(OSError, MalformedControlFile):
-            if f"{name}.direct" in names:
-                held[name] = workspace.direct(name).stat().st_size
-            elif f"{name}.aria2" in names:
-                control = (workspace.partials / f"{name}.aria2").read_bytes()
-                held[name] = parse_control_file(control).completed_length()
-            elif name in names and has_size(workspace.partial(name), file.size):
-                held[name] = file.size  # complete, but not verified before the last run ended
-    return held
+        for path in (workspace.direct(name), workspace.partial(name)):
+            if path.name in names and name not in staged:
+                with suppress(OSError):
+                    staged[name] = min(_bytes_on_disk(path), file.size)
+    return staged
+
+
+def _bytes_on_disk(path: Path) -> int:
+    status = path.stat()
+    blocks = getattr(status, "st_blocks", None)  # of 512 bytes, by POSIX; not on Windows
+    return status.st_size if blocks is None else min(blocks * 512, status.st_size)
 
 
 def tidy(workspace: Workspace) -> None:

@@ -105,6 +105,10 @@ class AccessDenied(HubError):
     """Gated, private, disabled, or a token that is not accepted."""
 
 
+class GatedRepo(AccessDenied):
+    """A repo whose licence must be accepted, or whose owner must approve, before a token helps."""
+
+
 class EndpointUnreachable(HubError):
     """No usable answer: connection refused, time-out, TLS failure, 5xx, rate limit."""
 

@@ -43,7 +43,8 @@ def test_a_pull_prints_the_path_on_stdout_and_a_summary_on_stderr(
 ) -> None:
     run = user.pulled("org/model")
     assert run.stdout == f"{run.path}\n"
-    assert f"done: 6 files, 5.30 MB verified at commit {SPEC.commit_id[:12]}" in run.stderr
+    assert f"done: 6 files, 5.30 MB at commit {SPEC.commit_id[:12]}" in run.stderr
+    assert "fetched and verified 5.30 MB" in run.stderr
     assert_holds(run.path, SPEC)
     assert hub.requests(kind="resolve", method="HEAD")[0].download_counter == "1"
 

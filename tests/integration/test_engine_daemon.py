@@ -275,7 +275,7 @@ def test_a_proxy_that_is_configured_is_used_for_other_hosts_only(
             binary,
             tunables=load_tunables().options,
             environ=os.environ,
-            proxy=f"http://127.0.0.1:{proxy.port}",
+            proxies={"http": f"http://127.0.0.1:{proxy.port}"},
             runtime_parent=tmp_path,
         )
         with daemon:

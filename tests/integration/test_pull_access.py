@@ -232,11 +232,14 @@ def test_a_missing_file_is_named(hub: LoopbackHub, user: User, name: str) -> Non
     assert hub.file_bytes_sent() == 0
 
 
-def test_a_disabled_repo_is_said_to_be(hub: LoopbackHub, user: User) -> None:
+@pytest.mark.parametrize("at", ["origin", "mirror"])
+def test_a_disabled_repo_is_said_to_be(hub: LoopbackHub, user: User, at: str) -> None:
     import dataclasses  # noqa: PLC0415
 
     hub.put_repo(dataclasses.replace(OPEN, disabled=True))
-    assert "disabled" in refused(user.pull(OPEN.repo_id), 5)
+    run = user.having(HF_ENDPOINT=hub.url(at)).pull(OPEN.repo_id)
+    assert "disabled" in refused(run, 5)
+    assert "token" not in run.stderr
 
 
 def test_a_closed_repo_resumes_and_is_complete_by_commit_without_a_token(

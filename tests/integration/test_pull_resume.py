@@ -175,12 +175,24 @@ def test_a_forced_pull_fetches_again_and_heals(hub: LoopbackHub, user: User) -> 
     assert_holds(user.pulled("org/one", "--force-download").path, spec)
 
 
-def test_a_pointer_of_a_user_s_own_making_is_not_believed(hub: LoopbackHub, user: User) -> None:
+def test_a_cache_made_without_symlinks_is_taken_as_it_is(hub: LoopbackHub, user: User) -> None:
+    spec = one_file()
+    hub.put_repo(spec)
+    path = user.having(HF_HUB_DISABLE_SYMLINKS="1").pulled("org/one").path / "model.safetensors"
+    hub.reset_records()
+    assert_holds(user.pulled("org/one").path, spec)
+    assert len(hub.records) == 1
+    assert not path.is_symlink()
+
+
+def test_a_file_of_another_size_in_place_of_a_pointer_is_replaced(
+    hub: LoopbackHub, user: User
+) -> None:
     spec = one_file()
     hub.put_repo(spec)
     path = user.pulled("org/one").path / "model.safetensors"
     path.unlink()
-    path.write_bytes(b"y" * ENGINE_SIZE)
+    path.write_bytes(b"my notes")
     assert_holds(user.pulled("org/one").path, spec)
     assert path.is_symlink()
 

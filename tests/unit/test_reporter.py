@@ -18,6 +18,7 @@ from hfaria.report.reporter import (
     LineReporter,
     Reporter,
     SilentReporter,
+    WarningReporter,
     describe,
     make_reporter,
 )
@@ -119,11 +120,19 @@ def test_a_line_is_due_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wait_is_said_once_for_each_reason() -> None:
     stream = io.StringIO()
     reporter = LineReporter(stream)
+
+    def wait(seconds: int, reason: str) -> None:
+        text = f"waiting {seconds} s: {reason}"
+        reporter.show(replace(HALF, waiting=text, waiting_for=reason))
+
+    def wait(seconds: int, reason: str) -> Progress:
+        return replace(HALF, waiting=f"waiting {seconds} s: {reason}", waiting_for=reason)
+
     for seconds in (9, 8, 7):
-        reporter.show(replace(HALF, waiting=f"waiting {seconds} s: rate limit (a.example)", waiting_for="rate limit (a.example)"))
-    reporter.show(replace(HALF, waiting="waiting 5 s: connection lost (a.example)", waiting_for="connection lost (a.example)"))
+        reporter.show(wait(seconds, "rate limit (a.example)"))
+    reporter.show(wait(5, "connection lost (a.example)"))
     reporter.show(HALF)
-    reporter.show(replace(HALF, waiting="waiting 2 s: connection lost (a.example)", waiting_for="connection lost (a.example)"))
+    reporter.show(wait(2, "connection lost (a.example)"))
     assert stream.getvalue().splitlines() == [
         "waiting 9 s: rate limit (a.example)",
         "waiting 5 s: connection lost (a.example)",
@@ -153,6 +162,16 @@ def test_a_progress_line_has_a_time_only_if_there_is_a_rate() -> None:
     assert describe(replace(HALF, rate=0.0)) == " 50% of 1.00 kB, 1/3 files, 0 B/s"
     assert describe(replace(HALF, rate=0.5)) == " 50% of 1.00 kB, 1/3 files, 0 B/s"
     assert describe(HALF).endswith(", 5 s left")
+
+
+def test_warnings_alone_are_said_when_quiet() -> None:
+    stream = io.StringIO()
+    reporter = WarningReporter(stream)
+    reporter.note("hello")
+    reporter.warn("careful\x1b[2J")
+    reporter.show(HALF)
+    reporter.close()
+    assert stream.getvalue() == "warning: careful?[2J\n"
 
 
 # --- bars ----------------------------------------------------------------------------------------

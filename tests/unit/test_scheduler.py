@@ -510,3 +510,23 @@ def test_nothing_is_said_while_something_moves() -> None:
     start(run)
     run.handle([t.NotLocated("b", LOST)], 0.0)
     assert run.waiting(0.1) is None
+
+
+def test_a_silence_is_said_before_it_counts_as_a_stall() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    start(run, "a")
+    start(run, "b")
+    run.handle([t.Progressed("b", 5)], 2.0)
+    assert run.waiting(4.0) is None
+    silence = run.waiting(19.0)
+    assert silence == Waiting(17.0, "no bytes by way of origin.example", is_over=True)
+    run.handle([t.Progressed("a", 5)], 19.0)
+    assert run.waiting(19.5) is None
+
+
+def test_a_verification_is_no_silence() -> None:
+    run = scheduler(transfer("a"), transfer("b"))
+    start(run, "a")
+    start(run, "b")
+    arrive(run, "b")
+    assert run.waiting(19.0) is None

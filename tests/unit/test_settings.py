@@ -191,7 +191,8 @@ def test_a_proxy_is_read_and_not_shown(config: Path, name: str) -> None:
 def test_a_star_means_no_proxy_at_all(config: Path, name: str) -> None:
     proxy = "http://proxy.example:3128"
     assert load(config, HTTPS_PROXY=proxy, **{name: "*"}).proxies == {}
-    assert load(config, HTTPS_PROXY=proxy, **{name: "localhost, .example"}).proxies == {"https": proxy}
+    some = load(config, HTTPS_PROXY=proxy, **{name: "localhost, .example"})
+    assert some.proxies == {"https": proxy}
 
 
 def test_each_scheme_has_its_proxy(config: Path) -> None:

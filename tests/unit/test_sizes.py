@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfaria.errors import UsageError
-from hfaria.rules.sizes import format_seconds, format_size, parse_size
+from hfaria.rules.sizes import count, format_seconds, format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,16 @@ def test_a_written_size_is_near_and_short(size: int) -> None:
 )  # fmt: skip
 def test_durations_are_written_in_two_units(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "file", "0 files"),
+        (1, "file", "1 file"),
+        (2, "file", "2 files"),
+        (3, "retry", "3 retries"),
+    ],
+)
+def test_things_are_counted(number: int, noun: str, text: str) -> None:
+    assert count(number, noun) == text

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfaria.errors import InvalidSpec, UsageError
-from hfaria.rules.spec import RepoSpec, RepoType, is_commit, parse_reference
+from hfaria.rules.spec import (
+    RepoSpec,
+    RepoType,
+    is_commit,
+    parse_reference,
+    parse_repo_type,
+)
 from unit.builders import COMMIT
 
 
@@ -133,3 +139,15 @@ def test_any_reference_is_read_or_refused(text: str) -> None:
             parse_reference(reference)
         except InvalidSpec:
             continue
+
+
+@pytest.mark.parametrize("kind", RepoType, ids=lambda kind: kind.value)
+def test_a_repo_type_is_read(kind: RepoType) -> None:
+    assert parse_repo_type(kind.value) is kind
+
+
+@pytest.mark.parametrize("text", ["", "models", "Model", "bucket"])
+def test_what_is_no_repo_type_is_answered_with_the_known_ones(text: str) -> None:
+    with pytest.raises(InvalidSpec, match="is not a repo type") as caught:
+        parse_repo_type(text)
+    assert caught.value.hint == "one of: model, dataset, space, kernel"

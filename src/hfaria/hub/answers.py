@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import (
     AccessDenied,
     EntryNotFound,
+    GatedRepo,
     HubError,
     LeftEndpoint,
     NotAHub,
@@ -60,14 +61,14 @@ def refuse(
     return NotAHub(f"{endpoint.host} answers HTTP {status} where a Hub would list {repo}")
 
 
-def gated(spec: RepoSpec, *, page: str, has_token: bool) -> AccessDenied:
+def gated(spec: RepoSpec, *, page: str, has_token: bool) -> GatedRepo:
     """Return the error for a gated repo: either no token, or its owner has not been let in."""
     if has_token:
-        return AccessDenied(
+        return GatedRepo(
             f"`{spec.label}` is gated, and your token's account has no access to it yet",
             hint=f"accept its licence (or wait for the approval) at {page}, then rerun",
         )
-    return AccessDenied(
+    return GatedRepo(
         f"`{spec.label}` is gated: it needs a token",
         hint=f"accept its licence at {page}, then `hf auth login` (or set HF_TOKEN) and rerun",
     )

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfaria.errors import AccessDenied, EndpointUnreachable, HubError, RepoNotFound
+from hfaria.errors import (
+    AccessDenied,
+    EndpointUnreachable,
+    GatedRepo,
+    HubError,
+    RepoNotFound,
+)
 from hfaria.hub.answers import gated
 from hfaria.hub.listing import Head, list_page, resolve_head
 from hfaria.rules.listing import Listing, RemoteFile, make_listing
@@ -98,7 +104,7 @@ class Cataloguer:
         listing = self.store.read_listing(head.commit_hash) or self._list(endpoint, head)
         return Catalogue(listing, endpoint, head)
 
-    def _needs_token(self) -> AccessDenied:
+    def _needs_token(self) -> GatedRepo:
         page = self.settings.origin.join(self.spec.page_path)  # only there is a licence accepted
         return gated(self.spec, page=page, has_token=False)
 
@@ -107,9 +113,10 @@ class Cataloguer:
         return is_elsewhere and self.client.token is not None
 
     def _explained(self, exc: HubError, endpoint: Endpoint) -> HubError:
-        if isinstance(exc, AccessDenied):
+        if isinstance(exc, GatedRepo) and self.client.token is None:
             return self._needs_token()
-        if endpoint in self.settings.trusted or self.client.token is not None:
+        is_clear = not isinstance(exc, RepoNotFound)  # such as a disabled repo
+        if is_clear or endpoint in self.settings.trusted or self.client.token is not None:
             return exc
         exc.hint = (
             f"if it is private or gated, it needs a token (`hf auth login`, HF_TOKEN), which goes "

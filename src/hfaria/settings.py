@@ -278,9 +278,8 @@ def read_secret(path: Path, *, what: str) -> Secret:
 
 def _named_ca_bundle(env: Mapping[str, str], config: Mapping[str, Any]) -> Path | None:
     for name, value in (
+        *((n, env.get(n)) for n in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")),
         ("`ca_bundle`", config.get("ca_bundle")),
-        *((name, env.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")),
-        ("SSL_CERT_FILE", env.get("SSL_CERT_FILE")),
     ):
         if not value:
             continue

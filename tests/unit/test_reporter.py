@@ -121,10 +121,6 @@ def test_a_wait_is_said_once_for_each_reason() -> None:
     stream = io.StringIO()
     reporter = LineReporter(stream)
 
-    def wait(seconds: int, reason: str) -> None:
-        text = f"waiting {seconds} s: {reason}"
-        reporter.show(replace(HALF, waiting=text, waiting_for=reason))
-
     def wait(seconds: int, reason: str) -> Progress:
         return replace(HALF, waiting=f"waiting {seconds} s: {reason}", waiting_for=reason)
 

@@ -145,7 +145,7 @@ class HubClient:
             location = response.headers.get("location")
             if not response.is_redirect or location is None:
                 return response
-            target = str(response.url.join(location))
+            target = redirect_target(response, endpoint)
             if not same_host(target, url):
                 return response
             url = target
@@ -235,7 +235,7 @@ class StreamedAnswer:
             if not response.is_redirect or location is None:
                 self._response = response
                 return response
-            url = str(response.url.join(location))
+            url = redirect_target(response, self._endpoint)
             try:
                 # Read to its end, the connection serves the next request; closed early it is lost.
                 response.read()
@@ -262,6 +262,14 @@ def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
     if ca_bundle is not None:
         return ssl.create_default_context(cafile=str(ca_bundle))
     return httpx.create_ssl_context()
+
+
+def redirect_target(response: httpx.Response, endpoint: Endpoint) -> str:
+    """Return where a redirect leads; raises `LeftEndpoint` if that is nowhere."""
+    try:
+        return str(response.url.join(response.headers["location"]))
+    except httpx.InvalidURL as exc:
+        raise LeftEndpoint(f"{endpoint.host} redirects to what is no URL") from exc
 
 
 def says_bad_token(response: httpx.Response) -> bool:

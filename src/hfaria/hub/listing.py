@@ -131,7 +131,7 @@ def _json(
     kind = response.headers.get("content-type", "")
     try:
         document: dict[str, Any] | list[Any] | None = response.json()
-    except (ValueError, UnicodeDecodeError) as exc:
+    except (ValueError, UnicodeDecodeError, RecursionError) as exc:
         what = "a web page" if "html" in kind else "something that is no JSON"
         raise NotAHub(f"{endpoint.host} answers with {what}: not a Hub, or a login page") from exc
     return document

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hfaria.hub.client import RequestFailed, retry_after_seconds
+from hfaria.hub.client import RequestFailed, redirect_target, retry_after_seconds
 from hfaria.redact import redact_url
 from hfaria.rules.failures import Failure, Reason, failure_from_status
 from hfaria.rules.transfers import Location
@@ -60,7 +60,7 @@ def locate(
         return Failure(Reason.WRONG_LENGTH, f"{endpoint.host} has {size} bytes for it")
     if not response.is_redirect:
         return Location(answered_at, needs_token=route.is_private)
-    target = str(response.url.join(headers["location"]))
+    target = redirect_target(response, endpoint)
     if urlsplit(target).scheme not in {"http", "https"}:
         return Failure(Reason.REFUSED, f"{endpoint.host} leads to {redact_url(target)}")
     return Location(target, is_signed=True)

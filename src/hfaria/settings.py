@@ -51,6 +51,10 @@ _CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "rpc_url": str,
     "trusted_endpoints": list,
 }
+_PROXY_VARIABLES = {
+    "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
+    "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
+}
 # Where systems keep their CA bundle when OpenSSL was not told (RHEL, Alpine, SUSE, macOS).
 _CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -316,8 +320,8 @@ def _proxies(env: Mapping[str, str]) -> dict[str, str]:
     if "*" in _words(env.get("no_proxy") or env.get("NO_PROXY")):
         return {}
     proxies: dict[str, str] = {}
-    for scheme in ("http", "https"):
-        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):
+    for scheme, names in _PROXY_VARIABLES.items():
+        for name in names:
             if env.get(name):
                 proxies[scheme] = _http_proxy(env[name], name)
                 break

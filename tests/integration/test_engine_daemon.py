@@ -417,7 +417,7 @@ def test_an_attached_daemon_that_would_spoil_transfers_is_refused(
 
 
 def test_a_wrong_secret_is_told_without_the_secret(binary: EngineBinary) -> None:
-    with users_daemon(binary) as (url, _), pytest.raises(EngineLost) as caught:
+    with users_daemon(binary) as (url, _), pytest.raises(EngineError) as caught:
         AttachedDaemon(url, Secret("not-theirs")).check()
     assert "not-theirs" not in caught.value.message
 
@@ -429,5 +429,5 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 def test_a_server_that_is_no_engine_is_told() -> None:
-    with RangeServer({"jsonrpc": b"<html>"}) as server, pytest.raises(EngineLost, match="RPC"):
+    with RangeServer({"jsonrpc": b"<html>"}) as server, pytest.raises(EngineError, match="RPC"):
         AttachedDaemon(f"http://127.0.0.1:{server.port}", Secret("x")).check()

@@ -303,8 +303,10 @@ def test_a_named_bundle_is_for_all(config: Path, tmp_path: Path) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         settings = load(config, **{name: str(bundle)})
         assert settings.ca_bundle == settings.engine_ca_bundle == bundle
-    settings = load(config, f"ca_bundle = '{bundle}'", SSL_CERT_FILE="/does/not/exist")
-    assert settings.ca_bundle == bundle
+    assert load(config, f"ca_bundle = '{bundle}'").ca_bundle == bundle
+    other = tmp_path / "other.pem"
+    other.touch()
+    assert load(config, f"ca_bundle = '{bundle}'", SSL_CERT_FILE=str(other)).ca_bundle == other
 
 
 def test_a_folder_of_certificates_names_no_bundle(config: Path, tmp_path: Path) -> None:

@@ -2,6 +2,45 @@
 
 from __future__ import annotations
 
-from hfaria.cli.main import main
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["main"]
+
+_INTERRUPTED = 130  # ExitCode.INTERRUPTED, which can't be imported before the signals are held
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with a documented exit code.
+
+    Nothing slow is imported before signals are handled, so that even an early Ctrl-C ends in one
+    line. The process ends without the interpreter's farewell: threads may still wait for an answer,
+    which it would wait for as well.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    code = _INTERRUPTED
+    try:
+        from hfaria.cli.main import run  # noqa: PLC0415 - after the signals
+
+        code = int(run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; rerun the same command to resume\n")
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        pass  # who read it has gone
+    os._exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the system's form
+    # Only once: what follows is an orderly end, which a second signal should not cut short.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -17,14 +15,7 @@ from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.redact import redact
 
-if TYPE_CHECKING:
-    from types import FrameType
-
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal that asks to end: handled like Ctrl-C."""
 
 
 @click.group(context_settings=_CONTEXT, epilog=EXIT_CODES)
@@ -34,20 +25,6 @@ def cli() -> None:
 
 
 cli.add_command(pull_command)
-
-
-def main() -> NoReturn:
-    """Run the command line and end the process with a documented exit code."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
-    code = run(sys.argv[1:])
-    if code is ExitCode.INTERRUPTED:
-        # Threads may still wait for an answer, which the interpreter would wait for at its exit.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 def run(arguments: list[str]) -> ExitCode:
@@ -79,9 +56,3 @@ def run(arguments: list[str]) -> ExitCode:
         sys.stderr.write("hint: please report it with what `--debug` prints\n")
         return ExitCode.BUG
     return ExitCode.DONE
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the system's form
-    # Only once: what follows is an orderly end, which a second signal should not cut short.
-    signal.signal(number, signal.SIG_IGN)
-    raise Interrupted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO
@@ -215,9 +216,17 @@ def make_reporter(stream: TextIO, *, is_quiet: bool, show_progress: bool) -> Rep
     """Choose: bars on a terminal, lines elsewhere, warnings alone when asked to be quiet."""
     if is_quiet:
         return WarningReporter(stream)
-    if show_progress and stream.isatty():
+    if show_progress and stream.isatty() and _has_width(stream):
         return BarReporter(stream)
     return LineReporter(stream, show_progress=show_progress)
+
+
+def _has_width(stream: TextIO) -> bool:
+    """Tell whether the terminal says how wide it is; some of CI systems say 0."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):  # it has no descriptor: whoever made it knows
+        return True
 
 
 def _fit(text: str, width: int) -> str:

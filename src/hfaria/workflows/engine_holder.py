@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from hfaria.engine.attached import AttachedDaemon
 from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_tunables
-from hfaria.errors import EngineLost
 from hfaria.redact import Secret
 
 if TYPE_CHECKING:
@@ -52,13 +51,7 @@ class EngineHolder:
     def _attach(self) -> AttachedDaemon:
         settings = self._settings
         attached = AttachedDaemon(settings.rpc_url or "", settings.rpc_secret or Secret(""))
-        try:
-            attached.check()
-        except EngineLost as exc:
-            raise EngineLost(
-                f"no aria2 daemon answers at `{settings.rpc_url}`: {exc.message}",
-                hint="start one with `aria2c --enable-rpc`, or leave `--rpc-url` out",
-            ) from exc
+        attached.check()
         attached.check_shares(self._store.workspace.partials.absolute())
         return attached
 

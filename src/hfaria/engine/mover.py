@@ -38,9 +38,6 @@ if TYPE_CHECKING:
         def engine(self) -> Engine:
             """Its RPC."""
 
-        def is_alive(self) -> bool:
-            """Tell whether it lives."""
-
         def last_words(self) -> str:
             """Return the end of its log."""
 
@@ -61,7 +58,7 @@ class Mover:
     """Moves blobs into ``partials`` with the daemon that ``start`` returns.
 
     ``scope`` keeps the GIDs of two pulls in one attached daemon apart. `bytes_moved` counts what
-    came over the network; `bytes_resumed` what was held or salvaged when transfers started.
+    came over the network.
     """
 
     partials: Path
@@ -70,7 +67,6 @@ class Mover:
     scope: str
     largest_whole_answer: int = LARGEST_WHOLE_ANSWER
     bytes_moved: int = 0
-    bytes_resumed: int = 0
     _daemon: Daemon | None = None
     _moving: dict[str, _Movement] = field(default_factory=dict)
     _lost: str | None = None
@@ -111,10 +107,8 @@ class Mover:
             path = self.partials / name
             state = prepare_partial(path, transfer.size, boot_id=current_boot_id())
             if state.action is PartialAction.COMPLETE_UNVERIFIED:
-                self.bytes_resumed += transfer.size
                 events.append(Arrived(name))
                 continue
-            self.bytes_resumed += state.held_bytes
             gid = gid_for(name, self.scope)
             prepared[gid] = _Movement(transfer, state.held_bytes)
             requests.append(self._request(gid, url, transfer))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import LeftEndpoint, MalformedListing, NotAHub
 from hfaria.hub.answers import refuse
-from hfaria.rules.endpoints import same_host
+from hfaria.rules.endpoints import Endpoint, same_host
 from hfaria.rules.listing import RemoteFile, check_file
 from hfaria.rules.spec import RepoType, is_commit
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from huggingface_hub.utils import httpx
 
     from hfaria.hub.client import HubClient
-    from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.spec import RepoSpec
 
 _OK = 200
@@ -87,8 +86,9 @@ def list_page(
     if following is not None:
         following = str(response.url.join(following))
         if not same_host(following, endpoint.url):
+            elsewhere = Endpoint(following).host
             raise LeftEndpoint(
-                f"the listing at {endpoint.host} goes on at another host ({_host(following)})"
+                f"the listing at {endpoint.host} goes on at another host ({elsewhere})"
             )
     return list(_files(entries, endpoint)), following
 
@@ -147,7 +147,3 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} where a number belongs")
     return value
-
-
-def _host(url: str) -> str:
-    return url.split("/")[2]

@@ -32,7 +32,8 @@ def pull(
     cache_dir: str | os.PathLike[str] | None = None,
     local_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
-    endpoint: str | None = None,
+    endpoint: str | Sequence[str] | None = None,
+    use_origin: bool = True,
     trusted_endpoints: Sequence[str] = (),
     token: str | None = None,
     connections: int | None = None,
@@ -61,7 +62,8 @@ def pull(
     settings = load_settings(
         Overrides(
             cache_dir=None if cache_dir is None else Path(cache_dir),
-            endpoint=endpoint,
+            endpoints=(endpoint,) if isinstance(endpoint, str) else tuple(endpoint or ()),
+            use_origin=use_origin,
             trusted_endpoints=tuple(trusted_endpoints),
             connections=connections,
             jobs=jobs,

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
-from hfaria.rules.endpoints import ORIGIN_URL, Endpoint, parse_endpoint
+from hfaria.rules.endpoints import (
+    KNOWN_MIRRORS,
+    ORIGIN_URL,
+    ConfiguredEndpoint,
+    Endpoint,
+    parse_endpoint,
+)
 from hfaria.rules.sizes import parse_size
 
 if sys.version_info >= (3, 11):
@@ -43,6 +49,7 @@ _CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "cache_dir": str,
     "connections": int,
     "endpoint": str,
+    "endpoints": list,
     "jobs": int,
     "origin": str,
     "patience": (int, float),
@@ -69,7 +76,8 @@ class Overrides:
     """What the command line, or the caller of the Python function, says; None says nothing."""
 
     cache_dir: Path | None = None
-    endpoint: str | None = None
+    endpoints: tuple[str, ...] = ()
+    use_origin: bool | None = None
     trusted_endpoints: tuple[str, ...] = ()
     connections: int | None = None
     jobs: int | None = None
@@ -84,7 +92,8 @@ class Settings:
     """Everything that is not about one particular repo."""
 
     cache_dir: Path
-    endpoint: Endpoint
+    endpoints: tuple[ConfiguredEndpoint, ...]
+    """In the order they are asked; never empty. The origin is the last unless it was refused."""
     origin: Endpoint
     trusted: tuple[Endpoint, ...]
     """Endpoints that may see the token: the origin first, then those the user named."""
@@ -112,6 +121,11 @@ class Settings:
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint that is asked first."""
+        return self.endpoints[0].endpoint
+
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None) -> Settings:
     """Combine all sources. Raises `InvalidConfig` or `UsageError`, naming the source at fault."""
@@ -124,10 +138,12 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
     origin = _endpoint(
         (env.get("HFARIA_ORIGIN"), "HFARIA_ORIGIN"), (config.get("origin"), named("origin"))
     ) or Endpoint(ORIGIN_URL)
-    endpoint = _endpoint(
-        (overrides.endpoint, "--endpoint"),
-        (env.get("HF_ENDPOINT"), "HF_ENDPOINT"),
-        (config.get("endpoint"), named("endpoint")),
+    named_endpoints = _named_endpoints(
+        [(text, "--endpoint") for text in overrides.endpoints],
+        [(text, "HFARIA_ENDPOINTS") for text in _words(env.get("HFARIA_ENDPOINTS"))],
+        [(text, named("endpoints")) for text in config.get("endpoints", ())],
+        [(text, named("endpoint")) for text in [config.get("endpoint")] if text],
+        [(text, "HF_ENDPOINT") for text in [env.get("HF_ENDPOINT")] if text],
     )
     trusted = [
         *((text, "--trust-endpoint") for text in overrides.trusted_endpoints),
@@ -136,7 +152,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
     ]
     return Settings(
         cache_dir=_cache_dir(overrides, env, config),
-        endpoint=endpoint or origin,
+        endpoints=_in_order(named_endpoints, origin, use_origin=overrides.use_origin is not False),
         origin=origin,
         trusted=(origin, *(parse_endpoint(text, named_by=source) for text, source in trusted)),
         connections=_within(
@@ -211,6 +227,29 @@ def _endpoint(*candidates: tuple[str | None, str]) -> Endpoint | None:
         if text:
             return parse_endpoint(text, named_by=source)
     return None
+
+
+def _named_endpoints(*sources: list[tuple[str, str]]) -> list[Endpoint]:
+    """Return what the strongest source names, each endpoint once."""
+    for source in sources:
+        if source:
+            found = [
+                KNOWN_MIRRORS.get(text.strip()) or parse_endpoint(str(text), named_by=named_by)
+                for text, named_by in source
+            ]
+            return list(dict.fromkeys(found))
+    return []
+
+
+def _in_order(
+    named: list[Endpoint], origin: Endpoint, *, use_origin: bool
+) -> tuple[ConfiguredEndpoint, ...]:
+    chosen = [ConfiguredEndpoint(endpoint) for endpoint in named]
+    if use_origin and origin not in named:
+        chosen.append(ConfiguredEndpoint(origin, is_fallback=bool(named)))
+    if not chosen:
+        raise UsageError("`--no-origin` leaves no endpoint", hint="name one with `--endpoint`")
+    return tuple(chosen)
 
 
 def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str, Any]) -> Path:

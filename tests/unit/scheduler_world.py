@@ -245,7 +245,7 @@ class World:
         seconds = self.random.choice([0.05, 0.05, 1.0, SLOWEST_ANSWER])
         if self._hits(name, self.weather.locate_fails):
             failure = self.random.choice(self.weather.failures)
-            self._later(seconds, t.NotLocated(name, failure))
+            self._later(seconds, t.NotLocated(name, command.route, failure))
             return
         location = t.Location(
             f"https://bytes.example/{name}?{next(self._order)}",
@@ -253,7 +253,7 @@ class World:
             is_signed=True,
         )
         self._located[name] = (command.route, location)
-        self._later(seconds, t.Located(name, location))
+        self._later(seconds, t.Located(name, command.route, location))
 
     def _move(self, command: t.Move | t.MoveDirect) -> None:
         each = command.transfer

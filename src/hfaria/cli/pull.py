@@ -61,7 +61,14 @@ from hfaria.settings import (
     "--force-download/--no-force-download", default=False, help="Fetch what is cached, too."
 )
 @click.option("--dry-run/--no-dry-run", default=False, help="Say what would be done, and stop.")
-@click.option("--endpoint", metavar="URL", help="The Hub or mirror to use.  [default: HF_ENDPOINT]")
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="URL",
+    help="Hub or mirror to ask; repeatable, in order, the origin last.  [default: HF_ENDPOINT]",
+)
+@click.option("--no-origin", is_flag=True, help="Don't fall back to the origin.")
 @click.option(
     "--trust-endpoint",
     "trusted_endpoints",
@@ -121,7 +128,8 @@ def pull_command(
     local_dir: Path | None,
     force_download: bool,
     dry_run: bool,
-    endpoint: str | None,
+    endpoints: tuple[str, ...],
+    no_origin: bool,
     trusted_endpoints: tuple[str, ...],
     token: str | None,
     token_file: Path | None,
@@ -156,7 +164,8 @@ def pull_command(
     settings = load_settings(
         Overrides(
             cache_dir=cache_dir,
-            endpoint=endpoint,
+            endpoints=endpoints,
+            use_origin=not no_origin,
             trusted_endpoints=trusted_endpoints,
             connections=connections,
             jobs=jobs,

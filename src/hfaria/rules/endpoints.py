@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from hfaria.errors import InvalidConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ORIGIN_URL = "https://huggingface.co"
+
+
+class Api(enum.Enum):
+    """What an endpoint speaks: the Hub's protocol, or ModelScope's, which gives bytes only."""
+
+    HUB = "hub"
+    MODELSCOPE = "modelscope"
+
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A base URL that we talk the Hub API to, without a trailing slash; may have a path prefix."""
+    """A base URL that we ask, without a trailing slash; may have a path prefix."""
 
     url: str
+    api: Api = Api.HUB
 
     def join(self, path: str) -> str:
         """Return the URL of ``path`` below this endpoint; a prefix of the endpoint is kept."""
@@ -38,6 +54,30 @@ class Endpoint:
 
     def __str__(self) -> str:
         return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredEndpoint:
+    """An endpoint in its place in the order, with how to talk to it.
+
+    ``is_fallback``: nobody named it; it is the origin at the end of the order, whose bytes are
+    used only where the named ones fail. ``connections`` caps those to it, over all transfers.
+    ``proxy`` overrides the environment's; it may hold credentials, so it is never printed as is.
+    """
+
+    endpoint: Endpoint
+    is_fallback: bool = False
+    connections: int | None = None
+    proxy: str | None = None
+
+
+KNOWN_MIRRORS: Mapping[str, Endpoint] = MappingProxyType(
+    {
+        "hf-mirror": Endpoint("https://hf-mirror.com"),
+        "modelscope": Endpoint("https://modelscope.cn", Api.MODELSCOPE),
+    }
+)
+"""Public mirrors by their short names. None is used unless the user names it."""
 
 
 def parse_endpoint(text: str, *, named_by: str) -> Endpoint:

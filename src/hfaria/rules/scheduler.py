@@ -186,6 +186,8 @@ class Scheduler:
                 self._on_engine_died(event, commands)
             elif isinstance(event, t.Ticked):
                 self._on_tick(commands)
+            elif isinstance(event, t.Allowed | t.Reachable | t.Mended):
+                raise NotImplementedError(event)
             elif isinstance(event, t.Wanted):
                 self._pending[self.window.is_large(event.transfer)].append(event.transfer)
             else:

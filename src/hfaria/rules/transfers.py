@@ -6,17 +6,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.failures import Failure
     from hfaria.rules.plan import Transfer
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Holdings:
+    """Which blobs an endpoint has, and the path below the endpoint at which each is asked for.
+
+    For an endpoint that is behind, or has its own API. Compared by identity: it can be large.
+    """
+
+    paths: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An endpoint to ask for bytes; ``is_private``: the bytes are refused without the token."""
+    """An endpoint to ask for bytes.
+
+    ``is_private``: the bytes are refused without the token. ``is_fallback``: used only where the
+    others fail, never beside them. ``connections`` caps those to it, over all transfers.
+    ``holdings`` of None: it is taken to have every file at the plan's commit.
+    """
 
     endpoint: Endpoint
     is_private: bool = False
+    is_fallback: bool = False
+    connections: int | None = None
+    holdings: Holdings | None = None
+
+    def has(self, blob_name: str) -> bool:
+        """Tell whether the blob can be asked for here."""
+        return self.holdings is None or blob_name in self.holdings.paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +61,34 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The endpoint said where the bytes are."""
+    """The route's endpoint said where the bytes are."""
 
     blob_name: str
+    route: Route
     location: Location
 
 
 @dataclass(frozen=True, slots=True)
 class NotLocated:
-    """The endpoint did not say where the bytes are."""
+    """The route's endpoint did not say where the bytes are."""
 
     blob_name: str
+    route: Route
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """So many bytes are held now; not counting bytes that salvage or an earlier run brought."""
+    """So many bytes are held now, those that an earlier run brought among them.
+
+    ``connections`` are open for it now, and ``hosts`` those that send its bytes; None where that
+    is not known.
+    """
 
     blob_name: str
     held_bytes: int
+    connections: int | None = None
+    hosts: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +130,33 @@ class Mismatched:
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """Another source's bytes were compared with what failed verification, and replaced it.
+
+    ``replaced`` are the ranges that differed; none, and the two sources agree on wrong bytes.
+    """
+
+    blob_name: str
+    replaced: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """An answer told how many more requests the route's endpoint takes until it counts anew."""
+
+    route: Route
+    remaining: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """A connection to the route's endpoint succeeded, after none did."""
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
 class EngineDied:
     """The daemon is gone; what it moved stays where it is."""
 
@@ -125,6 +184,9 @@ Event: TypeAlias = (
     | Cancelled
     | Published
     | Mismatched
+    | Mended
+    | Allowed
+    | Reachable
     | EngineDied
     | Wanted
     | Ticked
@@ -149,6 +211,42 @@ class Move:
     transfer: Transfer
     route: Route
     location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class AddSource:
+    """Let the engine take bytes of a transfer that is moving from here, too; not answered."""
+
+    transfer: Transfer
+    route: Route
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """Compare what failed verification with this source and take what differs from it.
+
+    Begins with what is most suspect and ends as soon as the digest is right; answered by
+    `Progressed`, and by `Mended` or `Failed`.
+    """
+
+    transfer: Transfer
+    route: Route
+    location: Location | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Quarantine what failed verification; not answered."""
+
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Try to connect to the route's endpoint now and then; answered by `Reachable`, once."""
+
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +277,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Verify and publish; answered by `Published` or `Mismatched`."""
+    """Verify and publish; answered by `Published`, or by `Mismatched` and the bytes left alone."""
 
     transfer: Transfer
 
@@ -206,5 +304,17 @@ class Stop:
 
 
 Command: TypeAlias = (
-    Locate | Move | MoveDirect | Cancel | Discard | Check | RestartEngine | GiveUp | Stop
+    Locate
+    | Move
+    | AddSource
+    | MoveDirect
+    | Mend
+    | SetAside
+    | Watch
+    | Cancel
+    | Discard
+    | Check
+    | RestartEngine
+    | GiveUp
+    | Stop
 )

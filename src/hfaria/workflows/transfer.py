@@ -220,6 +220,8 @@ class TransferRun:
                     self._give_up(command)
                 case t.Stop():
                     self._stop(command)
+                case t.AddSource() | t.Mend() | t.SetAside() | t.Watch():
+                    raise NotImplementedError(command)
         if cancels:
             events += self.mover.cancel(cancels)
         if moves:
@@ -268,9 +270,9 @@ class TransferRun:
         except HfariaError as exc:
             answer = failure_of(exc)
         if isinstance(answer, Failure):
-            self._events.put(t.NotLocated(transfer.blob_name, answer))
+            self._events.put(t.NotLocated(transfer.blob_name, command.route, answer))
         else:
-            self._events.put(t.Located(transfer.blob_name, answer))
+            self._events.put(t.Located(transfer.blob_name, command.route, answer))
 
     def _fetch(self, transfer: Transfer, url: str, endpoint: Endpoint) -> None:
         name = transfer.blob_name

@@ -112,6 +112,7 @@ class Scheduler:
         """
         self.now = max(now, self.now)
         commands: list[t.Command] = []
+        openings = self._book.openings
         for event in events:
             if self._is_stopped:
                 break
@@ -129,6 +130,9 @@ class Scheduler:
                 case _:
                     self._on_transfer_event(event, commands)
         if not self._is_stopped:
+            if self._book.openings != openings:
+                for flight in self._flights.values():
+                    flight.ready_at = min(flight.ready_at, self.now)
             self._fill(commands)
             for flight in self._flights.values():
                 commands += self._sharing.seek(flight, self.now)
@@ -191,10 +195,10 @@ class Scheduler:
             return
         if flight.phase is Phase.LOCATING and flight.route == index:
             flight.asking.discard(index)
-            self._book.leave(index, event.blob_name)
             if isinstance(event, t.NotLocated):
                 self._judge(flight, event.failure, commands)
                 return
+            self._book.leave(index, event.blob_name)
             commands += self._book.worked(index, self.now)
             flight.location = event.location
             flight.reuses = 0
@@ -240,7 +244,6 @@ class Scheduler:
         for flight in self._flights.values():
             if flight.phase is Phase.WAITING:
                 flight.avoided.pop(index, None)
-                flight.ready_at = self.now
 
     # --- wrong bytes -------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def location(name: str = "a", **facts: bool) -> t.Location:
 def start(run: Scheduler, name: str = "a", now: float = 0.0) -> None:
     """Bring a large transfer to where the engine moves it."""
     run.handle([t.Ticked()], now)
-    commands = run.handle([t.Located(name, location(name))], now)
+    commands = run.handle([t.Located(name, ORIGIN, location(name))], now)
     assert any(isinstance(c, t.Move) and c.transfer.blob_name == name for c in commands)
 
 
@@ -54,7 +54,7 @@ def test_a_large_transfer_is_located_moved_checked_and_done() -> None:
     a = transfer("a")
     run = scheduler(a)
     assert run.handle([t.Ticked()], 0.0) == [t.Locate(a, ORIGIN)]
-    assert run.handle([t.Located("a", location())], 1.0) == [t.Move(a, ORIGIN, location())]
+    assert run.handle([t.Located("a", ORIGIN, location())], 1.0) == [t.Move(a, ORIGIN, location())]
     assert run.handle([t.Progressed("a", 5)], 2.0) == []
     assert run.handle([t.Arrived("a")], 3.0) == [t.Check(a)]
     assert run.handle([t.Published("a")], 4.0) == []
@@ -82,7 +82,7 @@ def test_what_only_the_token_opens_never_goes_to_the_engine() -> None:
     run = scheduler(a, routes=(route(is_private=True),))
     run.handle([t.Ticked()], 0.0)
     secret = location(needs_token=True)
-    commands = run.handle([t.Located("a", secret)], 0.0)
+    commands = run.handle([t.Located("a", ORIGIN, secret)], 0.0)
     assert commands == [t.MoveDirect(a, route(is_private=True), secret)]
     assert run.handle([t.Ticked()], 1000.0) == []  # nor is it cancelled there
 
@@ -90,7 +90,7 @@ def test_what_only_the_token_opens_never_goes_to_the_engine() -> None:
 def test_only_so_many_large_ones_move_and_as_many_again_are_located_ahead() -> None:
     run = scheduler(*(transfer(f"{n}") for n in range(9)), window=Window(jobs=2))
     assert locates(run.handle([t.Ticked()], 0.0)) == ["0", "1", "2", "3"]
-    commands = run.handle([t.Located(f"{n}", location()) for n in range(4)], 1.0)
+    commands = run.handle([t.Located(f"{n}", ORIGIN, location()) for n in range(4)], 1.0)
     assert [type(each) for each in commands] == [t.Move, t.Move]
     assert run.handle([t.Ticked()], 2.0) == []
     commands = run.handle([t.Arrived("0")], 3.0)
@@ -111,7 +111,7 @@ def test_a_heap_of_unverified_ones_stops_new_ones() -> None:
     started = set(locates(run.handle([t.Ticked()], 0.0)))
     for _ in range(10):
         for name in sorted(started):
-            commands = run.handle([t.Located(name, location()), t.Arrived(name)], 1.0)
+            commands = run.handle([t.Located(name, ORIGIN, location()), t.Arrived(name)], 1.0)
             started |= set(locates(commands))
     assert len(started) == 5  # four wait for the disk, and one is past locating
     assert locates(run.handle([t.Published("0"), t.Published("1")], 2.0))
@@ -126,7 +126,7 @@ def test_events_about_transfers_that_ended_or_never_were_are_ignored() -> None:
         t.Arrived("a"),
         t.Failed("a", LOST),
         t.Progressed("a", 5),
-        t.Located("x", location()),
+        t.Located("x", ORIGIN, location()),
         t.Mismatched("b", "", was_salvaged=False),
         t.Arrived("b"),
         t.Failed("b", LOST),
@@ -134,9 +134,9 @@ def test_events_about_transfers_that_ended_or_never_were_are_ignored() -> None:
         t.Progressed("b", 3),
     ):
         assert run.handle([event], 0.0) == []
-    run.handle([t.Located("b", location("b"))], 0.0)
-    assert run.handle([t.Located("b", location("other"))], 0.0) == []
-    assert run.handle([t.NotLocated("b", LOST)], 0.0) == []
+    run.handle([t.Located("b", ORIGIN, location("b"))], 0.0)
+    assert run.handle([t.Located("b", ORIGIN, location("other"))], 0.0) == []
+    assert run.handle([t.NotLocated("b", ORIGIN, LOST)], 0.0) == []
 
 
 def test_one_more_can_be_wanted_at_any_time() -> None:
@@ -188,7 +188,7 @@ def test_bytes_that_were_held_before_are_no_progress() -> None:
     while not given_up and now < 1000:
         commands = run.handle([t.Ticked()], now)
         if locates(commands):
-            run.handle([t.Located("a", location())], now)
+            run.handle([t.Located("a", ORIGIN, location())], now)
             run.handle([t.Progressed("a", 0)], now)
             run.handle([t.Progressed("a", 500)], now)
             commands = run.handle([t.Failed("a", LOST)], now)
@@ -202,10 +202,10 @@ def test_after_its_tries_a_transfer_goes_to_the_next_route() -> None:
     now = 0.0
     for _ in range(POLICY.tries):
         assert run.handle([t.Ticked()], now) == [t.Locate(transfer("a"), MIRROR)]
-        assert run.handle([t.NotLocated("a", LOST)], now) == []
+        assert run.handle([t.NotLocated("a", ORIGIN, LOST)], now) == []
         now += 40.0
     assert run.handle([t.Ticked()], now) == [t.Locate(transfer("a"), MIRROR)]
-    assert run.handle([t.NotLocated("a", LOST)], now) == [t.Locate(transfer("a"), ORIGIN)]
+    assert run.handle([t.NotLocated("a", ORIGIN, LOST)], now) == [t.Locate(transfer("a"), ORIGIN)]
 
 
 def test_the_last_route_is_tried_until_patience_ends_when_nobody_gets_on() -> None:
@@ -216,7 +216,7 @@ def test_the_last_route_is_tried_until_patience_ends_when_nobody_gets_on() -> No
         commands = run.handle([t.Ticked()], now)
         while located := locates(commands):
             ended += [c.transfer.blob_name for c in commands if isinstance(c, t.GiveUp)]
-            commands = run.handle([t.NotLocated(name, LOST) for name in located], now)
+            commands = run.handle([t.NotLocated(name, ORIGIN, LOST) for name in located], now)
         ended += [c.transfer.blob_name for c in commands if isinstance(c, t.GiveUp)]
         now += 1.0
     assert sorted(ended) == ["a", "b", "c"]
@@ -227,7 +227,7 @@ def test_what_was_never_asked_for_ends_too_when_patience_ends() -> None:
     few = RetryPolicy(patience_seconds=1.0)
     run = scheduler(*(transfer(f"{n}") for n in range(100)), policy=few, window=Window(jobs=1))
     run.handle([t.Ticked()], 0.0)
-    commands = run.handle([t.NotLocated("0", LOST)], 5.0)
+    commands = run.handle([t.NotLocated("0", ORIGIN, LOST)], 5.0)
     ended = [each.transfer.blob_name for each in commands if isinstance(each, t.GiveUp)]
     assert len(ended) == 99  # one more is being located
     assert "1" not in ended
@@ -252,7 +252,7 @@ def test_those_that_wait_leave_room_for_others() -> None:
         while events:
             names = locates(run.handle(events, float(second)))
             asked |= set(names)
-            events = [t.NotLocated(name, LOST) for name in names]
+            events = [t.NotLocated(name, ORIGIN, LOST) for name in names]
     assert asked == {"0", "1", "2", "3"}  # though two fill the window
 
 
@@ -264,8 +264,8 @@ def test_a_final_answer_is_asked_for_once_at_each_route(reason: Reason) -> None:
     run = scheduler(a, routes=(MIRROR, ORIGIN))
     run.handle([t.Ticked()], 0.0)
     failure = Failure(reason)
-    assert run.handle([t.NotLocated("a", failure)], 0.0) == [t.Locate(a, ORIGIN)]
-    assert run.handle([t.NotLocated("a", failure)], 0.0) == [t.GiveUp(a, failure)]
+    assert run.handle([t.NotLocated("a", ORIGIN, failure)], 0.0) == [t.Locate(a, ORIGIN)]
+    assert run.handle([t.NotLocated("a", ORIGIN, failure)], 0.0) == [t.GiveUp(a, failure)]
     assert run.is_done
 
 
@@ -277,11 +277,11 @@ def test_an_expired_url_is_asked_for_again_at_once_then_later_then_no_more() -> 
     assert run.handle([t.Failed("a", expired)], 0.0) == [t.Locate(a, ORIGIN)]
     now = 0.0
     for _ in range(2):
-        run.handle([t.Located("a", location())], now)
+        run.handle([t.Located("a", ORIGIN, location())], now)
         assert run.handle([t.Failed("a", expired)], now) == []
         now += 30.0
         assert run.handle([t.Ticked()], now) == [t.Locate(a, ORIGIN)]
-    run.handle([t.Located("a", location())], now)
+    run.handle([t.Located("a", ORIGIN, location())], now)
     assert run.handle([t.Failed("a", expired)], now) == [t.GiveUp(a, expired)]
 
 
@@ -294,7 +294,7 @@ def test_bytes_in_between_make_an_expired_url_fresh_news() -> None:
         run.handle([t.Progressed("a", held)], 0.0)
         run.handle([t.Progressed("a", held + 5)], 0.0)
         assert run.handle([t.Failed("a", expired)], 0.0) == [t.Locate(a, ORIGIN)]
-        run.handle([t.Located("a", location())], 0.0)
+        run.handle([t.Located("a", ORIGIN, location())], 0.0)
 
 
 @pytest.mark.parametrize("reason", [Reason.RANGE_IGNORED, Reason.WRONG_LENGTH])
@@ -311,7 +311,7 @@ def test_a_full_disk_stops_everything_at_once() -> None:
     run = scheduler(transfer("a"), transfer("b"))
     start(run)
     full = Failure(Reason.DISK, "no space left")
-    commands = run.handle([t.Failed("a", full), t.Located("b", location("b"))], 0.0)
+    commands = run.handle([t.Failed("a", full), t.Located("b", ORIGIN, location("b"))], 0.0)
     assert commands == [t.Stop(full, "no space left")]
     assert run.is_done
     assert run.handle([t.Ticked(), t.Wanted(transfer("c"))], 1.0) == []
@@ -462,7 +462,7 @@ def test_salvage_that_was_wrong_is_nobodys_fault() -> None:
         arrive(run)
         commands = run.handle([t.Mismatched("a", "", was_salvaged=True)], 0.0)
         assert commands == [t.Locate(a, MIRROR)]
-        run.handle([t.NotLocated("a", Failure(Reason.EXPIRED))], 0.0)
+        run.handle([t.NotLocated("a", ORIGIN, Failure(Reason.EXPIRED))], 0.0)
     assert not run.is_done
 
 
@@ -484,7 +484,7 @@ def test_a_long_verification_does_not_use_up_patience() -> None:
     start(run)
     arrive(run)
     run.handle([t.Published("a")], 5000.0)
-    assert run.handle([t.NotLocated("b", LOST)], 5001.0) == []
+    assert run.handle([t.NotLocated("b", ORIGIN, LOST)], 5001.0) == []
 
 
 # --- time ----------------------------------------------------------------------------------------
@@ -501,14 +501,14 @@ def test_what_is_waited_for_is_said_while_another_is_located() -> None:
     run = scheduler(transfer("a"), transfer("b"))
     run.handle([t.Ticked()], 0.0)
     assert run.waiting(0.0) is None
-    run.handle([t.NotLocated("b", LOST)], 0.0)
+    run.handle([t.NotLocated("b", ORIGIN, LOST)], 0.0)
     assert run.waiting(0.0) == Waiting(0.5, "connection lost (origin.example)")
 
 
 def test_nothing_is_said_while_something_moves() -> None:
     run = scheduler(transfer("a"), transfer("b"))
     start(run)
-    run.handle([t.NotLocated("b", LOST)], 0.0)
+    run.handle([t.NotLocated("b", ORIGIN, LOST)], 0.0)
     assert run.waiting(0.1) is None
 
 

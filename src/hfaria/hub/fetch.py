@@ -33,9 +33,11 @@ def fetch_direct(
     endpoint: Endpoint,
     on_bytes: Callable[[int], None],
     is_cancelled: Callable[[], bool],
+    silence_seconds: float | None = None,
 ) -> Failure | None:
     """Append what ``into`` lacks of ``size`` bytes; returns why it stopped early, if it did.
 
+    ``silence_seconds`` limits the wait for each piece; without it the client's own limit holds.
     ``on_bytes`` gets the length of ``into`` after each piece. An `OSError` of the disk is raised.
     """
     held = into.stat().st_size if into.exists() else 0
@@ -48,7 +50,7 @@ def fetch_direct(
         return None
     needs_range = held > 0 or size > LARGEST_WHOLE_ANSWER
     headers = {"range": f"bytes={held}-"} if needs_range else {}
-    answer = client.stream(url, endpoint=endpoint, headers=headers)
+    answer = client.stream(url, endpoint=endpoint, headers=headers, silence_seconds=silence_seconds)
     try:
         with answer as response:
             failure = unusable(response, endpoint, wanted=(held, size), size=size)

@@ -102,7 +102,7 @@ def test_a_source_that_is_added_sends_beside_the_first_one(tmp_path: Path) -> No
             )
             assert isinstance(seen, Progressed)
             assert seen.connections == 4
-            # Not without a limit: what the sockets' buffers hold of a range cut short counts as sent.
+            # Limited still: what sockets' buffers hold of a range that is cut short counts as sent.
             first.bytes_per_second = second.bytes_per_second = 6 * MIB
             follow(mover, has_arrived)
             assert second.bytes_sent > MIB

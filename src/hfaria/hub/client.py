@@ -122,6 +122,16 @@ class HubClient:
             verify=self._trust,
         )
 
+    def leave(self) -> None:
+        """Close this thread's connections; those of a thread that ends would stay until `close`."""
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is not None:
+            del self._local.client
+            with self._lock:
+                if client in self._clients:
+                    self._clients.remove(client)
+            client.close()
+
     def close(self) -> None:
         """Close all connections."""
         with self._lock:

@@ -541,6 +541,16 @@ def test_a_comparison_that_breaks_off_is_taken_up_at_the_best_route() -> None:
     assert commands == [t.Locate(a, ORIGIN)]  # the mirror lied: rather this one again
 
 
+def test_bytes_of_the_wrong_number_are_set_aside_and_fetched_anew() -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(MIRROR, ORIGIN))
+    start(run, by=MIRROR)
+    arrive(run)
+    short = t.Mismatched("a", "got 5 bytes", was_salvaged=False, can_be_mended=False)
+    assert run.handle([short], 0.0) == [t.SetAside(a), t.Locate(a, ORIGIN)]
+    assert run.handle([t.Located("a", ORIGIN, location())], 0.0) == [t.Move(a, ORIGIN, location())]
+
+
 def test_two_sources_that_agree_on_wrong_bytes_end_the_file() -> None:
     a = transfer("a")
     run = scheduler(a, routes=(MIRROR, ORIGIN), policy=RetryPolicy(refetches=1))
@@ -697,8 +707,8 @@ def test_one_that_accepts_connections_and_nothing_else_is_watched_with_growing_p
 
 
 def test_a_route_that_is_down_is_left_by_all_and_taken_again_when_it_is_back() -> None:
-    a, b, c = transfer("a"), transfer("b"), transfer("c")
-    run = scheduler(a, b, c, routes=(MIRROR, FALLBACK), window=Window(jobs=1))
+    a, b, c, d = (transfer(name) for name in "abcd")
+    run = scheduler(a, b, c, d, routes=(MIRROR, FALLBACK), window=Window(jobs=1))
     assert run.handle([t.Ticked()], 0.0) == [t.Locate(a, MIRROR), t.Locate(b, MIRROR)]
     commands = run.handle([t.NotLocated("a", MIRROR, UNREACHABLE)], 0.0)
     assert t.Watch(MIRROR) in commands
@@ -707,9 +717,13 @@ def test_a_route_that_is_down_is_left_by_all_and_taken_again_when_it_is_back() -
     assert t.Locate(c, FALLBACK) in commands
     # What was asked before it went down says nothing new.
     commands = run.handle([t.NotLocated("b", MIRROR, UNREACHABLE)], 0.5)
-    assert commands == []
-    assert t.Locate(b, MIRROR) in run.handle([t.Reachable(MIRROR)], 1.0)
-    commands = run.handle([t.Located("b", MIRROR, location("b"))], 1.5)
+    assert commands == [t.Locate(b, FALLBACK)]
+    run.handle([t.Reachable(MIRROR)], 1.0)
+    for name in "abc":
+        commands += run.handle([t.Located(name, FALLBACK, location(name))], 1.0)
+        commands += run.handle([t.Arrived(name)], 1.0)
+    assert t.Locate(d, MIRROR) in commands
+    commands = run.handle([t.Located("d", MIRROR, location("d"))], 1.5)
     assert said(commands) == ["mirror.example is back"]
 
 
@@ -723,8 +737,8 @@ def test_a_big_file_at_the_fall_back_goes_home_when_its_route_is_back() -> None:
     asked: list[t.Command] = []
     for second in range(1, 20):
         held += 2**20
-        events = [t.Progressed("big", held, connections=8), t.Ticked()]
-        asked += run.handle(events, float(second))
+        progress = t.Progressed("big", held, connections=8)
+        asked += run.handle([progress, t.Ticked()], float(second))
     assert t.Locate(big, MIRROR) in asked
     home = location("home")
     assert run.handle([t.Located("big", MIRROR, home)], 20.0) == [

@@ -262,16 +262,16 @@ class Scheduler:
         for index in served:
             flight.last_failures[index] = failure
             flight.avoided[index] = self.now + self.policy.wait_seconds(flight.mismatches)
-        if not flight.is_large:
+        can_be_mended = flight.is_large and event.can_be_mended
+        if not can_be_mended:
             flight.served = set()
         untried = self._candidates(flight) - flight.served - flight.liars
         if not untried and flight.mismatches > self.policy.refetches:
             commands.append(t.SetAside(flight.transfer))
             self._give_up(flight, failure, commands)
             return
-        if flight.is_large:
-            flight.is_mending = True
-        else:
+        flight.is_mending = can_be_mended
+        if not can_be_mended:
             commands.append(t.SetAside(flight.transfer))
         self._retry(flight, failure)
 

@@ -95,9 +95,11 @@ def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> It
             f"the token is not accepted by {host}; going on without it"
         ),
     )
+    session = _Session(request, settings, reporter, client)
     try:
-        yield _Session(request, settings, reporter, client)
+        yield session
     finally:
+        session.cataloguer.close()
         client.close()
 
 
@@ -140,7 +142,7 @@ class _Session:
         if not plan.files:
             self.reporter.warn(f"no file of `{plan.spec.label}` is asked for: nothing matches")
         if plan.is_complete and self._ref_is_right(plan):
-            return self._receipt(plan, Outcome((), 0, 0, ()))
+            return self._receipt(plan, catalogue, Outcome((), 0, 0, ()))
         if self.settings.is_offline:
             raise EndpointUnreachable(
                 f"offline, and {count(len(plan.to_link), 'file')} of `{plan.spec.label}` not here",
@@ -157,7 +159,7 @@ class _Session:
             return self._carry_out(plan, catalogue)
 
     def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:
-        if plan.transfers and catalogue.head is not None and catalogue.head.needs_token:
+        if plan.transfers and catalogue.needs_token:
             patiently(
                 partial(
                     check_access,
@@ -174,12 +176,13 @@ class _Session:
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(window.is_large, plan.transfers)):
             engine.check()
+        routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
             stack.callback(engine.close)
             run = TransferRun(
                 plan=plan,
-                routes=catalogue.routes,
+                routes=routes,
                 store=self.store,
                 client=self.client,
                 mover=Mover(
@@ -195,7 +198,7 @@ class _Session:
             )
             outcome = run.run()
             engine.close(is_idle=True)
-        receipt = self._receipt(plan, outcome)
+        receipt = self._receipt(plan, catalogue, outcome)
         if not receipt.is_complete:
             raise _incomplete(receipt)
         self.store.finish(plan.commit_hash, plan.ref)
@@ -244,7 +247,7 @@ class _Session:
         problems = find_problems(plan, filesystem, reserve=self.settings.reserve, folder=str(root))
         return filesystem, problems
 
-    def _receipt(self, plan: Plan, outcome: Outcome) -> Receipt:
+    def _receipt(self, plan: Plan, catalogue: Catalogue, outcome: Outcome) -> Receipt:
         failed_bytes = _failed_bytes(plan, outcome.failed)
         return Receipt(
             spec=plan.spec,
@@ -258,6 +261,8 @@ class _Session:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            listing_trust=catalogue.trust,
+            listing_endpoint=catalogue.listed_by,
         )
 
 
@@ -282,7 +287,7 @@ def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> s
         staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
         lines.append(
             f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
-            f"{catalogue.endpoint.host}{staged}"
+            f"{catalogue.sources}{staged}"
         )
         lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
     else:

@@ -9,8 +9,8 @@ from hfaria.rules.deliveries import Run
 from hfaria.rules.suspicion import (
     Search,
     differing_range,
-    order_of_suspicion,
     step_length,
+    suspicion_order,
 )
 
 KIB = 1 << 10
@@ -23,13 +23,16 @@ def compared(search: Search, wrong: set[int]) -> list[Range]:
     steps: list[Range] = []
     while (step := search.take()) is not None:
         steps.append((step.start, step.end))
-        search.note(step, [(at, at + 1) for at in wrong if step.start <= at < step.end])
+        for at in wrong:
+            if step.start <= at < step.end:
+                search.note_difference(step, (at, at + 1))
+        search.note_compared(step)
     return steps
 
 
 def test_what_arrived_first_is_suspected_first_and_each_byte_once() -> None:
     runs = [Run(500, 700, 2.0), Run(0, 100, 1.0), Run(50, 200, 3.0)]
-    assert order_of_suspicion(800, runs) == (
+    assert suspicion_order(runs, 800) == (
         *((0, 100), (500, 700), (100, 200)),
         *((200, 500), (700, 800)),
     )
@@ -40,7 +43,7 @@ def test_what_arrived_first_is_suspected_first_and_each_byte_once() -> None:
     st.lists(st.builds(Run, st.integers(0, 300), st.integers(0, 500), st.floats(0, 9))),
 )
 def test_the_order_covers_the_file_exactly(size: int, runs: list[Run]) -> None:
-    order = order_of_suspicion(size, runs)
+    order = suspicion_order(runs, size)
     assert sum(end - start for start, end in order) == size
     assert merge(order) == ((0, size),)
 
@@ -86,7 +89,8 @@ def test_a_step_that_broke_off_is_left_and_what_it_replaced_is_checked() -> None
     search = Search([(0, 2 * STEP)], SIZE)
     step = search.take()
     assert step is not None
-    search.give_back(step, [(5, 6)])
+    search.note_difference(step, (5, 6))
+    search.give_back(step)
     assert search.has_unchecked
     assert search.left == ((0, STEP), (STEP, 2 * STEP))
     assert search.differences() == ((5, 6),)

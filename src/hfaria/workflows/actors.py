@@ -249,10 +249,10 @@ class Actors:
             on_bytes=on_bytes,
             is_cancelled=self.is_cancelled,
         )
-        if isinstance(outcome, Failure):
-            self.events.put(t.Failed(name, outcome))
+        if outcome.failure is not None:
+            self.events.put(t.Failed(name, outcome.failure))
         else:
-            self.events.put(t.Mended(name, outcome))
+            self.events.put(t.Mended(name, outcome.replaced))
 
     def _watch(self, command: t.Watch) -> None:
         wait_until_reachable(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hfaria.hub.client import HubClient
-from hfaria.hub.mend import Mending, mend, serves_other_bytes
+from hfaria.hub.mend import Mending, Source, mend, serves_other_bytes
 from hfaria.rules.endpoints import Endpoint
 from hfaria.rules.failures import Reason
-from hfaria.rules.suspicion import step_length, suspicion_order
+from hfaria.rules.suspicion import order_of_suspicion, step_length
 from integration.range_server import RangeServer
 from loopback_hub import (
     Close,
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from hfaria.rules.control_file import Range
     from loopback_hub import LoopbackHub
     from loopback_hub.effects import Effect
-
-
-class Source(NamedTuple):
-    url: str
-    endpoint: Endpoint
 
 
 SIZE = 16_000_000
@@ -88,10 +83,9 @@ def mended(
 
     return mend(
         client,
-        source.url,
+        source,
         path,
         size=SIZE,
-        endpoint=source.endpoint,
         order=order,
         is_right=is_right,
         on_bytes=on_bytes,
@@ -240,13 +234,7 @@ def test_a_wrong_source_is_told_by_the_ranges_that_were_replaced(
     def is_liar(source: Source) -> object:
         ranges = [(100, 200), (499_990, 500_010)]
         return serves_other_bytes(
-            client,
-            source.url,
-            path,
-            size=SIZE,
-            endpoint=source.endpoint,
-            ranges=ranges,
-            is_cancelled=lambda: False,
+            client, source, path, size=SIZE, ranges=ranges, is_cancelled=lambda: False
         )
 
     with RangeServer({"file": CONTENT}) as server:
@@ -262,5 +250,5 @@ def test_no_connection_outlives_a_mending(
     hub: LoopbackHub, client: HubClient, tmp_path: Path
 ) -> None:
     path = damaged(tmp_path / "partial", 500_000)
-    assert mended(client, source_at(hub), path, order=suspicion_order((), SIZE)).is_right
+    assert mended(client, source_at(hub), path, order=order_of_suspicion(SIZE, ())).is_right
     assert client._clients == []

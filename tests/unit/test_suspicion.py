@@ -9,8 +9,8 @@ from hfaria.rules.deliveries import Run
 from hfaria.rules.suspicion import (
     Search,
     differing_range,
+    order_of_suspicion,
     step_length,
-    suspicion_order,
 )
 
 KIB = 1 << 10
@@ -32,7 +32,7 @@ def compared(search: Search, wrong: set[int]) -> list[Range]:
 
 def test_what_arrived_first_is_suspected_first_and_each_byte_once() -> None:
     runs = [Run(500, 700, 2.0), Run(0, 100, 1.0), Run(50, 200, 3.0)]
-    assert suspicion_order(runs, 800) == (
+    assert order_of_suspicion(800, runs) == (
         *((0, 100), (500, 700), (100, 200)),
         *((200, 500), (700, 800)),
     )
@@ -43,7 +43,7 @@ def test_what_arrived_first_is_suspected_first_and_each_byte_once() -> None:
     st.lists(st.builds(Run, st.integers(0, 300), st.integers(0, 500), st.floats(0, 9))),
 )
 def test_the_order_covers_the_file_exactly(size: int, runs: list[Run]) -> None:
-    order = suspicion_order(runs, size)
+    order = order_of_suspicion(size, runs)
     assert sum(end - start for start, end in order) == size
     assert merge(order) == ((0, size),)
 

@@ -32,6 +32,14 @@ _CANCELLED = Failure(Reason.STALLED, "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where to compare with: a URL, and the endpoint that led there."""
+
+    url: str
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class Mending:
     """What came of a comparison.
 
@@ -47,25 +55,24 @@ class Mending:
 
 def mend(
     client: HubClient,
-    url: str,
+    source: Source,
     path: Path,
     *,
     size: int,
-    endpoint: Endpoint,
     order: Sequence[Range],
     is_right: Callable[[], bool],
     on_bytes: Callable[[int], None],
     is_cancelled: Callable[[], bool],
     connections: int = 4,
 ) -> Mending:
-    """Compare ``path`` with what ``url`` serves, in ``order``, overwriting what differs.
+    """Compare ``path`` with ``source`` in ``order``, overwriting what differs.
 
     ``is_right`` looks at the digest; nothing is written meanwhile. ``on_bytes`` gets how many bytes
     were compared so far, from any thread. An `OSError` of the disk is raised.
     """
     search = Search(order, size)
-    source = _Source(client, url, endpoint, size)
-    comparison = _Comparison(source, path, search, on_bytes, is_cancelled)
+    content = _Content(client, source, size)
+    comparison = _Comparison(content, path, search, on_bytes, is_cancelled)
     with ThreadPoolExecutor(connections, "hfaria-mend") as pool:
         while True:
             for each in [pool.submit(comparison.take_part) for _ in range(connections)]:
@@ -82,23 +89,22 @@ def mend(
 
 def serves_other_bytes(
     client: HubClient,
-    url: str,
+    source: Source,
     path: Path,
     *,
     size: int,
-    endpoint: Endpoint,
     ranges: Sequence[Range],
     is_cancelled: Callable[[], bool],
 ) -> bool | Failure:
-    """Tell whether what ``url`` serves differs from ``path`` in any of ``ranges``; writes nothing.
+    """Tell whether ``source`` differs from ``path`` in any of ``ranges``; writes nothing.
 
     With ranges that were replaced, in a file whose digest is right by now, this names the liar.
     """
-    source = _Source(client, url, endpoint, size)
+    content = _Content(client, source, size)
     try:
         with path.open("rb", buffering=0) as file:
             for start, end in ranges:
-                for at, theirs in source.pieces((start, end)):
+                for at, theirs in content.pieces((start, end)):
                     if is_cancelled():
                         return _CANCELLED
                     if _read(file, at, len(theirs)) != theirs:
@@ -109,12 +115,11 @@ def serves_other_bytes(
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A file of ``size`` bytes to compare with, and the endpoint that leads there."""
+class _Content:
+    """A file of ``size`` bytes at a source."""
 
     client: HubClient
-    url: str
-    endpoint: Endpoint
+    source: Source
     size: int
 
     def pieces(self, wanted: Range) -> Iterator[tuple[int, bytes]]:
@@ -122,9 +127,9 @@ class _Source:
         start, end = wanted
         at = start
         headers = {"range": f"bytes={start}-{end - 1}"}
-        answer = self.client.stream(self.url, endpoint=self.endpoint, headers=headers)
+        answer = self.client.stream(self.source.url, endpoint=self.source.endpoint, headers=headers)
         with answer as response:
-            failure = unusable(response, self.endpoint, wanted=wanted, size=self.size)
+            failure = unusable(response, self.source.endpoint, wanted=wanted, size=self.size)
             if failure is None and response.status_code != PARTIAL and wanted != (0, self.size):
                 failure = Failure(Reason.RANGE_IGNORED, f"HTTP {response.status_code}")
             if failure is not None:
@@ -143,7 +148,7 @@ class _Source:
 class _Comparison:
     """A search that several threads take part in."""
 
-    source: _Source
+    content: _Content
     path: Path
     search: Search
     on_bytes: Callable[[int], None]
@@ -159,7 +164,7 @@ class _Comparison:
                 while (step := self._take()) is not None:
                     self._compare(file, step)
         finally:
-            self.source.client.leave()
+            self.content.client.leave()
 
     def _take(self) -> Step | None:
         with self.lock:
@@ -169,7 +174,7 @@ class _Comparison:
 
     def _compare(self, file: BinaryIO, step: Step) -> None:
         try:
-            for at, theirs in self.source.pieces((step.start, step.end)):
+            for at, theirs in self.content.pieces((step.start, step.end)):
                 if self.is_cancelled():
                     raise _failed(_CANCELLED)
                 differing = differing_range(_read(file, at, len(theirs)), theirs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.route_health import UNPROVEN
 
 if TYPE_CHECKING:
     from hfaria.rules.flight import Flight
@@ -45,10 +46,12 @@ def choose(flight: Flight, book: RouteBook, now: float) -> Choice | None:
         if choice.opens_at > now:
             closed.append(choice)
             continue
-        if book.routes[index].is_fallback:
-            soon = [each for each in closed if _is_worth_waiting(each, flight, book, now)]
-            if soon:
-                return soon[0]
+        is_second_choice = book.routes[index].is_fallback or index in flight.liars
+        for better in closed:
+            if better.why is UNPROVEN or (
+                is_second_choice and _is_worth_waiting(better, flight, book, now)
+            ):
+                return better
         return choice
     return min(closed, key=lambda each: each.opens_at, default=None)
 

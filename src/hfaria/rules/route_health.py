@@ -22,6 +22,8 @@ _UNPROVEN_USERS = 16
 _SOON_SECONDS = 0.25
 _QUIET_SECONDS = 60.0
 _FULL = Failure(Reason.TIMEOUT, "as many connections as it may have are in use")
+UNPROVEN = Failure(Reason.TIMEOUT, "waiting for its first answers")
+"""Why a route that has not answered yet gets no more than a few requests at once."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class RouteBook:
 
     routes: tuple[t.Route, ...]
     policy: RetryPolicy
+    openings: int = 0
+    """Grows whenever a route opens earlier than those who wait for it were told."""
     _health: list[RouteHealth] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,8 +77,10 @@ class RouteBook:
             return health.held_until, health.hold
         if health.remaining is not None and health.remaining <= 0 and health.resets_at > now:
             return health.resets_at, Failure(Reason.RATE_LIMITED)
-        if not self.room(index) or (not health.has_worked and len(health.users) >= _UNPROVEN_USERS):
+        if not self.room(index):
             return now + _SOON_SECONDS, _FULL
+        if not health.has_worked and len(health.users) >= _UNPROVEN_USERS:
+            return now + _SOON_SECONDS, UNPROVEN
         return now, None
 
     def room(self, index: int) -> int:
@@ -104,6 +110,7 @@ class RouteBook:
         """Note an answer as it should be; returns what is to be told of a route that is back."""
         health = self._health[index]
         health.strikes = health.trials = 0
+        self.openings += health.is_down or not health.has_worked
         health.has_worked = True
         if not health.is_down:
             return []
@@ -167,6 +174,7 @@ class RouteBook:
         health = self._health[index]
         resets_at = now + event.reset_seconds
         if health.remaining is None or resets_at > health.resets_at + 1.0:
+            self.openings += 1
             health.remaining = event.remaining - len(health.users)
         else:
             health.remaining = min(health.remaining, event.remaining)
@@ -176,6 +184,7 @@ class RouteBook:
         """Let one transfer try a route that can be connected to again."""
         health = self._health[index]
         health.is_watched = False
+        self.openings += 1
         health.down_until = min(health.down_until, now)
 
     def index(self, route: t.Route) -> int | None:

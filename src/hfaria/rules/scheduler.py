@@ -112,6 +112,7 @@ class Scheduler:
         """
         self.now = max(now, self.now)
         commands: list[t.Command] = []
+        openings = self._book.openings
         for event in events:
             if self._is_stopped:
                 break
@@ -129,6 +130,9 @@ class Scheduler:
                 case _:
                     self._on_transfer_event(event, commands)
         if not self._is_stopped:
+            if self._book.openings != openings:
+                for flight in self._flights.values():
+                    flight.ready_at = min(flight.ready_at, self.now)
             self._fill(commands)
             for flight in self._flights.values():
                 commands += self._sharing.seek(flight, self.now)
@@ -191,10 +195,10 @@ class Scheduler:
             return
         if flight.phase is Phase.LOCATING and flight.route == index:
             flight.asking.discard(index)
-            self._book.leave(index, event.blob_name)
             if isinstance(event, t.NotLocated):
                 self._judge(flight, event.failure, commands)
                 return
+            self._book.leave(index, event.blob_name)
             commands += self._book.worked(index, self.now)
             flight.location = event.location
             flight.reuses = 0
@@ -240,7 +244,6 @@ class Scheduler:
         for flight in self._flights.values():
             if flight.phase is Phase.WAITING:
                 flight.avoided.pop(index, None)
-                flight.ready_at = self.now
 
     # --- wrong bytes -------------------------------------------------------------------------
 
@@ -259,16 +262,16 @@ class Scheduler:
         for index in served:
             flight.last_failures[index] = failure
             flight.avoided[index] = self.now + self.policy.wait_seconds(flight.mismatches)
-        if not flight.is_large:
+        can_be_mended = flight.is_large and event.can_be_mended
+        if not can_be_mended:
             flight.served = set()
         untried = self._candidates(flight) - flight.served - flight.liars
         if not untried and flight.mismatches > self.policy.refetches:
             commands.append(t.SetAside(flight.transfer))
             self._give_up(flight, failure, commands)
             return
-        if flight.is_large:
-            flight.is_mending = True
-        else:
+        flight.is_mending = can_be_mended
+        if not can_be_mended:
             commands.append(t.SetAside(flight.transfer))
         self._retry(flight, failure)
 

@@ -65,14 +65,17 @@ class Sharing:
         """Take in what a further route said, while the transfer moves or after it stopped."""
         name = flight.transfer.blob_name
         flight.asking.discard(index)
-        self.book.leave(index, name)
-        if isinstance(event, t.NotLocated):
-            if not event.failure.reason.is_final_here:
-                return self.book.failed(index, name, event.failure, now, has_moved=False)
+        commands: list[t.Command] = []
+        if isinstance(event, t.Located):
+            commands = self.book.worked(index, now)
+        elif not event.failure.reason.is_final_here:
+            commands = self.book.failed(index, name, event.failure, now, has_moved=False)
+        else:
             flight.excluded.add(index)
             flight.last_failures.setdefault(index, event.failure)
-            return []
-        commands = self.book.worked(index, now)
+        self.book.leave(index, name)
+        if isinstance(event, t.NotLocated):
+            return commands
         if flight.phase is not Phase.MOVING or flight.has_own_client:
             return commands
         host = _host(event.location)

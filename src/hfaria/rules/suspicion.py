@@ -24,7 +24,7 @@ _LEAST_STEP, _LARGEST_STEP = 1 << 18, 1 << 24
 _CHECKS = 8  # at most so many readings of the file for what is compared between them
 
 
-def suspicion_order(runs: Iterable[Run], size: int) -> tuple[Range, ...]:
+def order_of_suspicion(size: int, runs: Iterable[Run]) -> tuple[Range, ...]:
     """Return every byte once: the runs in the order of their arrival, then what no run tells of."""
     order: list[Range] = []
     for run in sorted(runs, key=lambda run: (run.first_seen, run.start)):

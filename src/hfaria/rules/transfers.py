@@ -122,11 +122,16 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """The digest is wrong. ``was_salvaged``: blocks that were taken on trust have been dropped."""
+    """The digest is wrong.
+
+    ``was_salvaged``: blocks that were taken on trust have been dropped. ``can_be_mended``: the
+    bytes have the right number, so that comparing them with others' makes sense.
+    """
 
     blob_name: str
     detail: str
     was_salvaged: bool
+    can_be_mended: bool = True
 
 
 @dataclass(frozen=True, slots=True)

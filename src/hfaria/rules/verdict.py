@@ -22,15 +22,18 @@ def final_failure(
     """
     if len(by_route) < 2:  # noqa: PLR2004 - nothing to sum up
         return last
-    mismatches = [each for each in by_route.values() if each.reason is Reason.MISMATCH]
-    chosen = mismatches[-1] if mismatches else last
+    wrong = [at for at, each in by_route.items() if each.reason is Reason.MISMATCH]
+    own = wrong or [at for at, each in by_route.items() if each is last]
+    if not own:
+        return last
+    chosen = by_route[own[-1]]
     others = [
         f"{host(index)}: {failure}"
         for index, failure in sorted(by_route.items())
-        if failure is not chosen
+        if index != own[-1] and failure != chosen
     ]
-    own = [host(index) for index, failure in by_route.items() if failure is chosen]
     detail = chosen.detail
-    if own and chosen.reason is not Reason.MISMATCH:  # which names its host already
-        detail = f"{detail} at {own[0]}".strip()
+    if chosen.reason is not Reason.MISMATCH:  # which names its host already
+        hosts = [host(index) for index, failure in sorted(by_route.items()) if failure == chosen]
+        detail = f"{detail} at {' and '.join(hosts)}".strip()
     return replace(chosen, detail="; ".join([part for part in (detail, *others) if part]))

@@ -13,11 +13,12 @@ from hfaria.errors import HfariaError, StoreError
 from hfaria.hub.client import failure_of
 from hfaria.hub.fetch import fetch_direct
 from hfaria.hub.locate import locate, source_url
-from hfaria.hub.mend import mend
+from hfaria.hub.mend import Source, mend, serves_other_bytes
 from hfaria.hub.reach import wait_until_reachable
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Failure
-from hfaria.rules.suspicion import suspicion_order
+from hfaria.rules.sizes import format_range
+from hfaria.rules.suspicion import order_of_suspicion
 
 if TYPE_CHECKING:
     import queue
@@ -52,6 +53,7 @@ class Actors:
     replace: bool
     files: dict[str, list[RemoteFile]]
     events: queue.SimpleQueue[t.Event]
+    tell: Callable[[str], None]
     direct: dict[str, int] = field(default_factory=dict)
     direct_bytes: int = 0
     error: BaseException | None = None
@@ -60,6 +62,10 @@ class Actors:
     _checking: ThreadPoolExecutor = field(init=False)
     _mending: ThreadPoolExecutor = field(init=False)
     _watching: ThreadPoolExecutor = field(init=False)
+    _left: dict[tuple[str, str], tuple[tuple[int, int], ...]] = field(
+        init=False, default_factory=dict
+    )
+    _replaced: dict[str, list[tuple[int, int]]] = field(init=False, default_factory=dict)
     _is_cancelled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -94,9 +100,14 @@ class Actors:
         """Verify and publish a copy on this disk; answer with `Published` or `Wanted`."""
         self._checking.submit(self._guarded, self._reuse, transfer, source)
 
-    def mend(self, command: t.Mend, deliveries: Sequence[Run]) -> None:
-        """Answer with `Progressed`, then `Mended` or `Failed`."""
-        self._mending.submit(self._guarded, self._mend, command, tuple(deliveries))
+    def mend(
+        self, command: t.Mend, deliveries: Sequence[Run], suspects: tuple[t.Route, ...]
+    ) -> None:
+        """Answer with `Progressed`, then `Mended` or `Failed`, and name the liar.
+
+        ``deliveries`` tell in which order the bytes came, ``suspects`` who brought them.
+        """
+        self._mending.submit(self._guarded, self._mend, command, tuple(deliveries), suspects)
 
     def watch(self, command: t.Watch) -> None:
         """Answer with `Reachable`."""
@@ -140,24 +151,28 @@ class Actors:
         self.events.put(t.Ticked())
 
     def _locate(self, command: t.Locate) -> None:
-        transfer = command.transfer
-        plan = self.plan
-        try:
-            answer = locate(
-                self.client,
-                plan.spec,
-                plan.commit_hash,
-                transfer,
-                command.route,
-                silence_seconds=command.silence_seconds,
-            )
-        except HfariaError as exc:
-            answer = failure_of(exc)
-        name, route = transfer.blob_name, command.route
+        name, route = command.transfer.blob_name, command.route
+        answer = self._ask(route, command.transfer, silence_seconds=command.silence_seconds)
         if isinstance(answer, Failure):
             self.events.put(t.NotLocated(name, route, answer))
         else:
             self.events.put(t.Located(name, route, answer))
+
+    def _ask(
+        self, route: t.Route, transfer: Transfer, *, silence_seconds: float | None = None
+    ) -> t.Location | Failure:
+        plan = self.plan
+        try:
+            return locate(
+                self.client,
+                plan.spec,
+                plan.commit_hash,
+                transfer,
+                route,
+                silence_seconds=silence_seconds,
+            )
+        except HfariaError as exc:
+            return failure_of(exc)
 
     def _fetch(self, command: t.MoveDirect) -> None:
         transfer = command.transfer
@@ -203,7 +218,10 @@ class Actors:
             self.events.put(t.Mismatched(transfer.blob_name, "", was_salvaged=True))
             return
         detail = f"expected {transfer.blob_name[:12]}, got {actual[:12]}"
-        self.events.put(t.Mismatched(transfer.blob_name, detail, was_salvaged=False))
+        has_size = path.stat().st_size == transfer.size
+        self.events.put(
+            t.Mismatched(transfer.blob_name, detail, was_salvaged=False, can_be_mended=has_size)
+        )
 
     def _reuse(self, transfer: Transfer, source: Path) -> None:
         staged = self.store.stage_copy(source, self.files[transfer.blob_name])
@@ -222,10 +240,16 @@ class Actors:
         )
         self.events.put(t.Published(transfer.blob_name))
 
-    def _mend(self, command: t.Mend, deliveries: tuple[Run, ...]) -> None:
+    def _mend(
+        self, command: t.Mend, deliveries: tuple[Run, ...], suspects: tuple[t.Route, ...]
+    ) -> None:
         transfer = command.transfer
         name = transfer.blob_name
         path = self._staged(transfer)
+        source = Source(self._url(command), command.route.endpoint)
+        # A comparison with this source that broke off goes on with what is left.
+        key = name, source.endpoint.url
+        order = self._left.pop(key, None) or order_of_suspicion(transfer.size, deliveries)
         last = 0
         told_at = time.monotonic()
 
@@ -238,21 +262,55 @@ class Actors:
                 told_at = now
                 self.events.put(t.Progressed(name, compared))
 
-        outcome = mend(
+        mending = mend(
             self.client,
-            self._url(command),
+            source,
             path,
             size=transfer.size,
-            endpoint=command.route.endpoint,
-            order=suspicion_order(deliveries, transfer.size),
+            order=order,
             is_right=lambda: self._digest(path, transfer) == name,
             on_bytes=on_bytes,
             is_cancelled=self.is_cancelled,
         )
-        if outcome.failure is not None:
-            self.events.put(t.Failed(name, outcome.failure))
+        replaced = self._replaced.setdefault(name, [])
+        replaced += mending.replaced
+        if mending.failure is not None:
+            self._left[key] = mending.left
+            self.events.put(t.Failed(name, mending.failure))
+            return
+        if mending.is_right:
+            self._name_the_liar(command, suspects, replaced)
+        self.events.put(t.Mended(name, tuple(replaced)))
+        self._replaced.pop(name, None)
+
+    def _name_the_liar(
+        self, command: t.Mend, suspects: tuple[t.Route, ...], ranges: list[tuple[int, int]]
+    ) -> None:
+        """Ask those who brought the bytes for the ranges that were wrong, and say who lies."""
+        transfer = command.transfer
+        where = ", ".join(format_range(start, end) for start, end in ranges[:3])
+        liars: list[str] = []
+        for route in suspects:
+            if route == command.route or not ranges:
+                continue
+            location = self._ask(route, transfer)
+            if isinstance(location, Failure):
+                continue
+            verdict = serves_other_bytes(
+                self.client,
+                Source(location.url, route.endpoint),
+                self._staged(transfer),
+                size=transfer.size,
+                ranges=ranges,
+                is_cancelled=self.is_cancelled,
+            )
+            if verdict is True:
+                liars.append(route.endpoint.host)
+        if liars:
+            said = f"{' and '.join(liars)} serves wrong bytes"
         else:
-            self.events.put(t.Mended(name, outcome.replaced))
+            said = f"{' or '.join(route.endpoint.host for route in suspects)} sent wrong bytes once"
+        self.tell(f"`{transfer.path}`: {said} ({where}); {command.route.endpoint.host}'s are right")
 
     def _watch(self, command: t.Watch) -> None:
         wait_until_reachable(

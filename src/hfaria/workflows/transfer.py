@@ -63,6 +63,7 @@ class TransferRun:
     _scheduler: Scheduler = field(init=False)
     _actors: Actors = field(init=False)
     _events: queue.SimpleQueue[t.Event] = field(init=False, default_factory=queue.SimpleQueue)
+    _tales: queue.SimpleQueue[str] = field(init=False, default_factory=queue.SimpleQueue)
     _reusing: set[str] = field(init=False, default_factory=set)
     _verifying: dict[str, Transfer] = field(init=False, default_factory=dict)
     _failed: list[FailedFile] = field(init=False, default_factory=list)
@@ -90,6 +91,7 @@ class TransferRun:
             self.replace,
             self._files,
             self._events,
+            tell=self._tales.put,
         )
 
     def run(self) -> Outcome:
@@ -145,6 +147,9 @@ class TransferRun:
             error = self._error or self._actors.error
             if error is not None:
                 raise error
+            with suppress(queue.Empty):
+                while True:
+                    self.reporter.warn(self._tales.get_nowait())
             self._show()
             if scheduler.is_done and not self._reusing:
                 return
@@ -238,7 +243,9 @@ class TransferRun:
                 self._actors.fetch(command)
             case t.Mend():
                 self._use(command.route)
-                self._actors.mend(command, self.mover.deliveries(command.transfer))
+                transfer = command.transfer
+                suspects = self._scheduler.served_by(transfer.blob_name)
+                self._actors.mend(command, self.mover.deliveries(transfer), suspects)
             case t.Discard():
                 self.mover.forget_deliveries(command.transfer)
                 self._actors.discard(command.transfer)

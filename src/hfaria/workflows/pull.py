@@ -17,17 +17,17 @@ from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
-from hfaria.hub.client import HubClient
+from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.token import token_source
 from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
 from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
-from hfaria.rules.retry import LONGEST_STALL_SECONDS, RetryPolicy
-from hfaria.rules.scheduler import Window
+from hfaria.rules.retry import RetryPolicy
 from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
 from hfaria.rules.spec import is_commit
+from hfaria.rules.window import Window
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
 from hfaria.workflows.engine_holder import EngineHolder
 from hfaria.workflows.patience import patiently
@@ -91,6 +91,7 @@ def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> It
         token_source=token_source(request.token, may_use_stored=settings.may_use_stored_token),
         user_agent=f"hfaria/{__version__}",
         ca_bundle=settings.ca_bundle,
+        timeouts=Timeouts.within(settings.patience_seconds),
         on_bad_token=lambda host: reporter.warn(
             f"the token is not accepted by {host}; going on without it"
         ),
@@ -114,10 +115,7 @@ class _Session:
         self.reporter = reporter
         self.client = client
         self.started_at = time.monotonic()
-        self.policy = RetryPolicy(
-            patience_seconds=settings.patience_seconds,
-            stall_seconds=min(LONGEST_STALL_SECONDS, settings.patience_seconds),
-        )
+        self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.store = _make_store(request, settings)
         self.cataloguer = Cataloguer(
             client, request.spec, self.store, settings, self.policy, reporter
@@ -172,7 +170,7 @@ class _Session:
                 policy=self.policy,
                 reporter=self.reporter,
             )
-        window = Window(jobs=self.settings.jobs)
+        window = Window(jobs=self.settings.jobs, connections=self.settings.connections)
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(window.is_large, plan.transfers)):
             engine.check()

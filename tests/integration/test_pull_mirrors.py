@@ -91,7 +91,7 @@ def test_an_endpoint_that_can_t_be_used_is_passed_over_with_one_line(
     assert_holds(run.path, SPEC)
     (line,) = notes(run.stderr, "passed over: ")
     assert hosts(hub, "mirror")[0] in line
-    assert hub.file_bytes_sent(site="other") == hub.file_bytes_sent()
+    assert hub.file_bytes_sent(site="other") > 5_000_000
     assert hub.file_bytes_sent(site="mirror") == 0
 
 

@@ -20,6 +20,7 @@ import huggingface_hub
 from huggingface_hub.utils import httpx
 
 from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint
+from hfaria.hub.pace import Pace
 from hfaria.redact import redact, redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
@@ -92,6 +93,8 @@ class HubClient:
     timeouts: Timeouts = field(default_factory=Timeouts)
     on_bad_token: Callable[[str], None] = lambda _message: None
     on_allowance: Callable[[Endpoint, Allowance], None] = lambda _endpoint, _allowance: None
+    pace: Pace = field(default_factory=Pace)
+    """What streamed bodies may take a second."""
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: list[httpx.Client] = field(default_factory=list)
@@ -141,7 +144,8 @@ class HubClient:
             client.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let nobody wait for the pace any more."""
+        self.pace.limit(None)
         with self._lock:
             clients, self._clients = self._clients, []
         for client in clients:
@@ -340,7 +344,9 @@ class StreamedAnswer:
         if self._response is None:
             raise AssertionError("not entered")
         try:
-            yield from self._response.iter_raw(size)
+            for piece in self._response.iter_raw(size):
+                self._client.pace.take(len(piece))
+                yield piece
         except httpx.HTTPError as exc:
             raise unreachable(exc, self._endpoint) from exc
 

@@ -28,6 +28,7 @@ from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
 from hfaria.rules.spec import is_commit
 from hfaria.rules.window import Window
+from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
 from hfaria.workflows.engine_holder import EngineHolder
 from hfaria.workflows.patience import patiently
@@ -178,16 +179,20 @@ class _Session:
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
             stack.callback(engine.close)
+            mover = Mover(
+                partials=self.store.workspace.partials.absolute(),
+                start=engine.start,
+                connections=self.settings.connections,
+                scope=str(self.store.workspace.root.absolute()),
+            )
             run = TransferRun(
                 plan=plan,
                 routes=routes,
                 store=self.store,
                 client=self.client,
-                mover=Mover(
-                    partials=self.store.workspace.partials.absolute(),
-                    start=engine.start,
-                    connections=self.settings.connections,
-                    scope=str(self.store.workspace.root.absolute()),
+                mover=mover,
+                bandwidth=Bandwidth(
+                    self.settings.rate_schedule, mover, self.client.pace, self.reporter
                 ),
                 reporter=self.reporter,
                 policy=self.policy,

@@ -8,6 +8,7 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
 
 _MOST_REDIRECTS = 5
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")  # the system's number says nothing to a user
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
 
@@ -372,7 +374,7 @@ def says_bad_token(response: httpx.Response) -> bool:
 
 def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
-    text = redact(str(exc)).rstrip(".") or type(exc).__name__
+    text = _ERRNO.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
     if isinstance(exc, httpx.ConnectTimeout):
         failure = Failure(Reason.UNREACHABLE, "no connection in time")
         return RequestFailed(f"{endpoint.host} can't be reached: no connection in time", failure)

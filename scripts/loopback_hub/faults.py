@@ -27,6 +27,7 @@ MatchKind = Literal[
     "api",
     "info",
     "tree",
+    "commits",
     "refs",
     "paths-info",
     "whoami",

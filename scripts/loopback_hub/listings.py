@@ -1,9 +1,10 @@
-"""Listings: the tree of a commit in pages, repo descriptions, refs."""
+"""Listings: the tree of a commit in pages, repo descriptions, commits, refs."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from loopback_hub.repos import Commit, RepoSpec, StoredFile
 
-_DATE = "2024-01-02T03:04:05.000Z"
+_FIRST_DATE = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+_BETWEEN_COMMITS = timedelta(hours=1)
 
 Json = dict[str, Any]
 
@@ -71,8 +73,8 @@ def describe(spec: RepoSpec, commit: Commit, *, has_blobs: bool) -> Json:
         "modelId": spec.repo_id,
         "author": spec.repo_id.rpartition("/")[0],
         "sha": commit.commit_id,
-        "lastModified": _DATE,
-        "createdAt": _DATE,
+        "lastModified": date_of(commit),
+        "createdAt": date_of(spec.commits[0]),
         "private": spec.private,
         "gated": spec.gated or False,
         "disabled": spec.disabled,
@@ -104,13 +106,34 @@ def describe_refs(spec: RepoSpec, *, has_pull_requests: bool) -> Json:
     }
 
 
+def describe_commits(spec: RepoSpec, commit: Commit) -> list[Json]:
+    """List a commit and those before it, newest first, as `/commits` does."""
+    last = spec.commits.index(commit)
+    return [
+        {
+            "id": one.commit_id,
+            "title": one.title,
+            "message": "",
+            "authors": [{"user": "somebody"}],
+            "date": date_of(one),
+        }
+        for one in reversed(spec.commits[: last + 1])
+    ]
+
+
+def date_of(commit: Commit) -> str:
+    """Return when a commit was made: an hour after the one before it."""
+    made = _FIRST_DATE + commit.number * _BETWEEN_COMMITS
+    return made.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 def _folder_entry(commit: Commit, path: str) -> Json:
     oid = hashlib.sha1(f"{commit.commit_id}/{path}".encode(), usedforsecurity=False).hexdigest()
     return {"type": "directory", "oid": oid, "size": 0, "path": path}
 
 
 def _details(commit: Commit, entry: Json) -> Json:
-    last = {"id": commit.commit_id, "title": commit.title, "date": _DATE}
+    last = {"id": commit.commit_id, "title": commit.title, "date": date_of(commit)}
     if entry["type"] != "file":
         return {"lastCommit": last}
     scan = {"virusFound": False, "virusNames": None}

@@ -21,11 +21,21 @@ from loopback_hub.answers import (
     redirect_answer,
     text_answer,
 )
-from loopback_hub.listings import TreeOptions, describe, describe_refs, file_entry, tree_entries
+from loopback_hub.listings import (
+    TreeOptions,
+    describe,
+    describe_commits,
+    describe_refs,
+    file_entry,
+    tree_entries,
+)
 from loopback_hub.routes import cached_path, cdn_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loopback_hub.config import HubConfig, SiteSpec
+    from loopback_hub.listings import Json
     from loopback_hub.records import TokenKind
     from loopback_hub.repos import Commit, RepoSpec, StoredFile
     from loopback_hub.routes import Route
@@ -114,6 +124,8 @@ def _answer_listing(question: Question, spec: RepoSpec, commit: Commit) -> Answe
         asked = _asked_paths(question.body)
         found = [file_entry(file) for file in commit.files if file.path in asked]
         return json_answer(found)
+    if name == "commits":
+        return _answer_page(describe_commits(spec, commit), question, query)
     return _answer_tree(question, spec, commit, query)
 
 
@@ -135,6 +147,13 @@ def _answer_tree(
     if entries is None:
         refusal = f"{question.route.path} does not exist on `{question.route.revision}`"
         return error_answer(404, "EntryNotFound", refusal)
+    return _answer_page(entries, question, query)
+
+
+def _answer_page(
+    entries: Sequence[Json], question: Question, query: dict[str, list[str]]
+) -> Answer:
+    start = _cursor_offset(query.get("cursor", [""])[0])
     largest = question.config.page_size
     end = start + min(largest, int(query.get("limit", [str(largest)])[0]))
     page = json_answer(entries[start:end], X_Total_Count=str(len(entries)))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 RouteName = Literal[
     "info",
     "tree",
+    "commits",
     "refs",
     "paths-info",
     "whoami",
@@ -32,6 +33,7 @@ _TYPES: dict[str, RepoType] = {
 _API_WORDS: dict[str, RouteName] = {
     "revision": "info",
     "tree": "tree",
+    "commits": "commits",
     "refs": "refs",
     "paths-info": "paths-info",
     "treesize": "treesize",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import huggingface_hub
 from huggingface_hub.utils import httpx
 
-from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint
+from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint, NotAHub
 from hfaria.redact import redact, redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from hfaria.redact import Secret
     from hfaria.rules.endpoints import Endpoint
+
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer that is read whole; a listing's page of 1,000 entries has less than 1 MiB."""
 
 _MOST_REDIRECTS = 5
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -40,6 +44,8 @@ class Timeouts:
 
     connect: float = 15.0
     read: float = 30.0
+    whole: float = 300.0
+    """For an answer that is read whole; one that drips would never end otherwise."""
 
 
 class RequestFailed(EndpointUnreachable):
@@ -177,10 +183,27 @@ class HubClient:
     def _exchange(
         self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
     ) -> httpx.Response:
+        deadline = time.monotonic() + self.timeouts.whole
+        body = bytearray()
         try:
-            return self.http.request(method, url, headers=self._with_token(url, headers))
+            with self.http.stream(method, url, headers=self._with_token(url, headers)) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > LARGEST_ANSWER:
+                        raise NotAHub(f"{endpoint.host} answers without end where a Hub is brief")
+                    if time.monotonic() > deadline:
+                        raise _out_of_time(endpoint)
         except httpx.HTTPError as exc:
             raise unreachable(exc, endpoint) from exc
+        # What is in the body is decoded by now, and as long as it is.
+        framing = {"content-encoding", "transfer-encoding"}
+        kept = [(name, value) for name, value in response.headers.multi_items()]
+        return httpx.Response(
+            response.status_code,
+            headers=[(name, value) for name, value in kept if name not in framing],
+            content=bytes(body),
+            request=response.request,
+        )
 
     def stream(self, url: str, *, endpoint: Endpoint, headers: dict[str, str]) -> StreamedAnswer:
         """Open a GET whose body is read piece by piece, following redirects as `send` does.
@@ -282,8 +305,7 @@ def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
     text = redact(str(exc)).rstrip(".") or type(exc).__name__
     if isinstance(exc, httpx.TimeoutException):
-        failure = Failure(Reason.TIMEOUT)
-        return RequestFailed(f"{endpoint.host} did not answer in time", failure)
+        return _out_of_time(endpoint)
     if "certificate" in text.lower():
         failure = Failure(Reason.UNTRUSTED)
         return RequestFailed(
@@ -300,6 +322,10 @@ def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
         )
     failure = Failure(Reason.TRANSPORT, text)
     return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
+
+
+def _out_of_time(endpoint: Endpoint) -> RequestFailed:
+    return RequestFailed(f"{endpoint.host} did not answer in time", Failure(Reason.TIMEOUT))
 
 
 def retry_after_seconds(headers: httpx.Headers) -> float | None:

@@ -1,0 +1,63 @@
+"""The guarded client against servers that no HTTP library would make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hfaria.errors import NotAHub
+from hfaria.hub import client as hub_client
+from hfaria.hub.client import HubClient, RequestFailed, Timeouts
+from hfaria.rules.endpoints import Endpoint
+from support.raw_server import RawServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+MEGABYTE = b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20))
+
+
+@pytest.fixture
+def client() -> Iterator[HubClient]:
+    made = HubClient(
+        trusted=(),
+        token_source=lambda: None,
+        user_agent="test",
+        timeouts=Timeouts(connect=5.0, read=5.0, whole=0.2),
+    )
+    yield made
+    made.close()
+
+
+def test_an_answer_that_drips_has_an_end(client: HubClient) -> None:
+    def drip(_head: str) -> Iterator[bytes | float]:
+        yield CHUNKED
+        while True:
+            yield b"1\r\n \r\n"
+            yield 0.01
+
+    with RawServer(drip) as server, pytest.raises(RequestFailed, match="did not answer in time"):
+        client.send("GET", server.url, endpoint=Endpoint(server.url))
+
+
+def test_an_answer_without_end_is_not_kept(client: HubClient) -> None:
+    client.timeouts = Timeouts()
+
+    def flood(_head: str) -> Iterator[bytes | float]:
+        yield CHUNKED
+        while True:
+            yield MEGABYTE
+
+    with RawServer(flood) as server, pytest.raises(NotAHub, match="without end"):
+        client.send("GET", server.url, endpoint=Endpoint(server.url))
+    assert hub_client.LARGEST_ANSWER < 100e6
+
+
+def test_a_head_keeps_the_length_that_it_names(client: HubClient) -> None:
+    with RawServer(lambda _: [HEAD + b"Content-Length: 1234567\r\n\r\n"]) as server:
+        response = client.send("HEAD", server.url, endpoint=Endpoint(server.url))
+    assert response.headers["content-length"] == "1234567"
+    assert response.content == b""

@@ -61,3 +61,12 @@ def test_a_head_keeps_the_length_that_it_names(client: HubClient) -> None:
         response = client.send("HEAD", server.url, endpoint=Endpoint(server.url))
     assert response.headers["content-length"] == "1234567"
     assert response.content == b""
+
+
+def test_headers_come_as_they_are(client: HubClient) -> None:
+    odd = b"X-Error-Message: caf\xe9 \x9b\r\nX-Two: 1\r\nX-Two: 2\r\nContent-Length: 2\r\n\r\n{}"
+    with RawServer(lambda _: [HEAD + odd]) as server:
+        response = client.send("GET", server.url, endpoint=Endpoint(server.url))
+    assert response.headers["x-error-message"] == "caf\xe9 \x9b"
+    assert response.headers.get_list("x-two") == ["1", "2"]
+    assert response.json() == {}

@@ -8,6 +8,7 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 import time
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 64 * 2**20
 """Bytes of an answer that is read whole; a listing's page of 1,000 entries has less than 1 MiB."""
 
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _MOST_REDIRECTS = 5
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
@@ -196,11 +198,10 @@ class HubClient:
         except httpx.HTTPError as exc:
             raise unreachable(exc, endpoint) from exc
         # What is in the body is decoded by now, and as long as it is.
-        framing = {"content-encoding", "transfer-encoding"}
-        kept = [(name, value) for name, value in response.headers.multi_items()]
+        framing = {b"content-encoding", b"transfer-encoding"}
         return httpx.Response(
             response.status_code,
-            headers=[(name, value) for name, value in kept if name not in framing],
+            headers=[pair for pair in response.headers.raw if pair[0].lower() not in framing],
             content=bytes(body),
             request=response.request,
         )
@@ -303,7 +304,7 @@ def says_bad_token(response: httpx.Response) -> bool:
 
 def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
-    text = redact(str(exc)).rstrip(".") or type(exc).__name__
+    text = _ERROR_NUMBER.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
     if isinstance(exc, httpx.TimeoutException):
         return _out_of_time(endpoint)
     if "certificate" in text.lower():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import LeftEndpoint, MalformedListing, NotAHub
@@ -23,9 +24,9 @@ _OK = 200
 
 # What each type's API can be asked for (the `Expand…Property_T` types of huggingface_hub 2.4.0).
 _EXPAND = {
-    RepoType.MODEL: ("sha", "gated", "private"),
-    RepoType.DATASET: ("sha", "gated", "private"),
-    RepoType.SPACE: ("sha", "private"),
+    RepoType.MODEL: ("sha", "lastModified", "gated", "private"),
+    RepoType.DATASET: ("sha", "lastModified", "gated", "private"),
+    RepoType.SPACE: ("sha", "lastModified", "private"),
     RepoType.KERNEL: (),
 }
 
@@ -37,6 +38,8 @@ class Head:
     commit_hash: str
     is_gated: bool
     is_private: bool
+    made_at: datetime | None = None
+    """When the commit was made, by what the endpoint says."""
 
     @property
     def needs_token(self) -> bool:
@@ -49,12 +52,24 @@ def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
 
     Raises `RepoNotFound`, `RevisionNotFound`, `AccessDenied`, `NotAHub` or `RequestFailed`.
     """
+    return read_head(ask_head(client, spec, endpoint), client, spec, endpoint)
+
+
+def ask_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> httpx.Response:
+    """Ask for what `read_head` reads."""
     url = endpoint.join(spec.head_path())
     # Without `expand` the answer names every file, which the tree lists anyway.
     query = "&".join(f"expand={name}" for name in _EXPAND[spec.repo_type])
     response = client.send("GET", f"{url}?{query}" if query else url, endpoint=endpoint)
     if response.status_code == 400:  # noqa: PLR2004 - a repo type or mirror that can't expand
         response = client.send("GET", url, endpoint=endpoint)
+    return response
+
+
+def read_head(
+    response: httpx.Response, client: HubClient, spec: RepoSpec, endpoint: Endpoint
+) -> Head:
+    """Read the answer to `ask_head`, or raise what it stands for."""
     document = _json(response, spec, endpoint, client)
     commit_hash = document.get("sha") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(commit_hash, str):
@@ -65,7 +80,20 @@ def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
         commit_hash,
         is_gated=document.get("gated") not in {None, False},
         is_private=document.get("private") is True,
+        made_at=_moment(document.get("lastModified")),
     )
+
+
+def list_commits(
+    client: HubClient, spec: RepoSpec, commit_hash: str, endpoint: Endpoint
+) -> tuple[str, ...]:
+    """Return the ids of a commit and of those before it, newest first, as far as one page goes."""
+    url = endpoint.join(spec.commits_path(commit_hash))
+    entries = _json(client.send("GET", url, endpoint=endpoint), spec, endpoint, client)
+    if not isinstance(entries, list):
+        raise MalformedListing(f"{endpoint.host} does not list commits as a list")
+    ids = (entry.get("id") for entry in entries if isinstance(entry, dict))
+    return tuple(one for one in ids if isinstance(one, str) and is_commit(one))
 
 
 def list_page(
@@ -135,6 +163,17 @@ def _json(
         what = "a web page" if "html" in kind else "something that is no JSON"
         raise NotAHub(f"{endpoint.host} answers with {what}: not a Hub, or a login page") from exc
     return document
+
+
+def _moment(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        # Python 3.10 does not read the Z.
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,180 @@
+"""Mirrors: probe the configured endpoints for one repo, and say in which order to ask them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from hfaria import __version__
+from hfaria.errors import EndpointUnreachable
+from hfaria.hub.client import HubClient, Timeouts
+from hfaria.hub.probe import Asking, commits_before, probe_bytes, probe_listing
+from hfaria.hub.token import token_source
+from hfaria.rules.lag import Lag, lag_between
+from hfaria.rules.ranking import note_differing_bytes, rank
+from hfaria.rules.sizes import count
+from hfaria.workflows.bounded import run_bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hfaria.redact import Secret
+    from hfaria.report.reporter import Reporter
+    from hfaria.rules.endpoints import Endpoint
+    from hfaria.rules.probe import Probe
+    from hfaria.rules.ranking import Ranked
+    from hfaria.rules.spec import RepoSpec
+    from hfaria.settings import Settings
+    from hfaria.workflows.bounded import Course
+
+_T = TypeVar("_T")
+
+# Together below 20 s, whatever happens.
+_TIMEOUTS = Timeouts(connect=4.0, read=4.0, whole=6.0)
+_LISTING_SECONDS = 7.0
+_HISTORY_SECONDS = 2.5
+_BYTES_SECONDS = 9.0
+_LONGEST_SAMPLE_SECONDS = 2.5
+_FIRST_BYTE_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorReport:
+    """All endpoints in the order to ask them.
+
+    ``newest`` is whose commit the others are compared with: the origin, or where it gave no answer
+    the endpoint with the newest commit.
+    """
+
+    spec: RepoSpec
+    ranked: tuple[Ranked, ...]
+    newest: Probe | None
+
+    @property
+    def order(self) -> tuple[Endpoint, ...]:
+        """Those that can serve the repo."""
+        return tuple(ranked.probe.endpoint for ranked in self.ranked if ranked.place is not None)
+
+
+def probe_mirrors(
+    spec: RepoSpec, *, settings: Settings, token: Secret | None, reporter: Reporter
+) -> MirrorReport:
+    """Ask every configured endpoint about ``spec``; ends within 20 s."""
+    if settings.is_offline:
+        raise EndpointUnreachable(
+            "offline: no endpoint is asked", hint="unset HF_HUB_OFFLINE to go online"
+        )
+    client = HubClient(
+        trusted=settings.trusted,
+        token_source=token_source(token, may_use_stored=settings.may_use_stored_token),
+        user_agent=f"hfaria/{__version__}",
+        ca_bundle=settings.ca_bundle,
+        timeouts=_TIMEOUTS,
+        on_bad_token=lambda host: reporter.warn(
+            f"the token is not accepted by {host}; going on without it"
+        ),
+    )
+    with closing(client):
+        asked = [
+            Asking(client, spec, one.endpoint, is_origin=one.endpoint == settings.origin)
+            for one in settings.endpoints
+        ]
+        reporter.note(f"asking {count(len(asked), 'endpoint')} about {spec.label}")
+        probes = _last_words(
+            run_bounded([probe_listing(asking) for asking in asked], seconds=_LISTING_SECONDS)
+        )
+        newest = _newest(probes)
+        probes = _with_lags(asked, probes, newest)
+        probes = _with_bytes(asked, probes)
+    ranked = rank(note_differing_bytes(probes))
+    return MirrorReport(spec, ranked, newest)
+
+
+def _newest(probes: Sequence[Probe]) -> Probe | None:
+    """Return the probe of the origin, if it knows the repo, else the one with the newest commit."""
+    known = [probe for probe in probes if probe.version is not None]
+    for probe in known:
+        if probe.is_origin:
+            return probe
+    dated = [
+        (probe.version.made_at, -number, probe)
+        for number, probe in enumerate(known)
+        if probe.version is not None and probe.version.made_at is not None
+    ]
+    if dated:
+        return max(dated)[2]
+    return known[0] if known else None
+
+
+def _with_lags(
+    asked: Sequence[Asking], probes: Sequence[Probe], newest: Probe | None
+) -> list[Probe]:
+    if newest is None or newest.version is None:
+        return list(probes)
+    others = {
+        probe.version.commit_hash: asking
+        for asking, probe in zip(asked, probes, strict=True)
+        if probe.version is not None and probe.version.commit_hash != newest.version.commit_hash
+    }
+    if not others:
+        return [replace(probe, lag=_lag(probe, newest, {})) for probe in probes]
+    best = next(one for one in asked if one.endpoint == newest.endpoint)
+    questions = {newest.version.commit_hash: best, **others}
+    courses = run_bounded(
+        [_once(partial(commits_before, asking, commit)) for commit, asking in questions.items()],
+        seconds=_HISTORY_SECONDS,
+    )
+    histories = {
+        commit: course.items[0] if course.items else ()
+        for commit, course in zip(questions, courses, strict=True)
+    }
+    return [replace(probe, lag=_lag(probe, newest, histories)) for probe in probes]
+
+
+def _lag(probe: Probe, newest: Probe, histories: dict[str, tuple[str, ...]]) -> Lag:
+    if probe.version is None or newest.version is None:
+        return Lag()
+    return lag_between(
+        probe.version,
+        newest.version,
+        history=histories.get(newest.version.commit_hash, ()),
+        own_history=histories.get(probe.version.commit_hash, ()),
+    )
+
+
+def _with_bytes(asked: Sequence[Asking], probes: Sequence[Probe]) -> list[Probe]:
+    """Take the samples one after another: at once, they would share one line."""
+    able = [probe for probe in probes if probe.can_serve]
+    sampled: list[Probe] = []
+    if not able:
+        return list(probes)
+    share = _BYTES_SECONDS / len(able)
+    for asking, probe in zip(asked, probes, strict=True):
+        if not probe.can_serve:
+            sampled.append(probe)
+            continue
+        seconds = min(_LONGEST_SAMPLE_SECONDS, share / 2)
+        course = run_bounded(
+            [_after(probe, probe_bytes(asking, probe, seconds=seconds))],
+            seconds=min(share, seconds + _FIRST_BYTE_SECONDS),
+        )
+        sampled += _last_words(course)
+    return sampled
+
+
+def _last_words(courses: Sequence[Course[Probe]]) -> list[Probe]:
+    for course in courses:
+        if course.error is not None:
+            raise course.error
+    return [course.items[-1] for course in courses]
+
+
+def _after(first: _T, rest: Iterator[_T]) -> Iterator[_T]:
+    yield first
+    yield from rest
+
+
+def _once(call: partial[_T]) -> Iterator[_T]:
+    yield call()

@@ -27,7 +27,6 @@ MatchKind = Literal[
     "api",
     "info",
     "tree",
-    "commits",
     "refs",
     "paths-info",
     "whoami",
@@ -35,6 +34,7 @@ MatchKind = Literal[
     "bytes",
     "cached",
     "cdn",
+    "commits",
     "other",
 ]
 

@@ -1,4 +1,4 @@
-"""Listings: the tree of a commit in pages, repo descriptions, commits, refs."""
+"""Listings: the tree of a commit in pages, repo descriptions, refs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from loopback_hub.repos import Commit, RepoSpec, StoredFile
 
-_FIRST_DATE = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-_BETWEEN_COMMITS = timedelta(hours=1)
+_DATE = "2024-01-02T03:04:05.000Z"
+_FIRST_COMMIT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+_HOURS_BETWEEN_COMMITS = 6
+_COMMITS_IN_A_PAGE = 50
 
 Json = dict[str, Any]
 
@@ -73,8 +75,8 @@ def describe(spec: RepoSpec, commit: Commit, *, has_blobs: bool) -> Json:
         "modelId": spec.repo_id,
         "author": spec.repo_id.rpartition("/")[0],
         "sha": commit.commit_id,
-        "lastModified": date_of(commit),
-        "createdAt": date_of(spec.commits[0]),
+        "lastModified": commit_date(spec, commit),
+        "createdAt": _DATE,
         "private": spec.private,
         "gated": spec.gated or False,
         "disabled": spec.disabled,
@@ -85,6 +87,28 @@ def describe(spec: RepoSpec, commit: Commit, *, has_blobs: bool) -> Json:
         "siblings": [_sibling(file, has_blobs=has_blobs) for file in commit.files],
         "usedStorage": commit.total_size,
     }
+
+
+def commit_date(spec: RepoSpec, commit: Commit) -> str:
+    """Return when a commit was made: each some hours after the one before."""
+    hours = _HOURS_BETWEEN_COMMITS * spec.commits.index(commit)
+    moment = _FIRST_COMMIT + timedelta(hours=hours)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def describe_commits(spec: RepoSpec, commit: Commit) -> list[Json]:
+    """List a commit and those before it, newest first, as `/commits/{revision}` does."""
+    history = spec.commits[spec.commits.index(commit) :: -1][:_COMMITS_IN_A_PAGE]
+    return [
+        {
+            "id": each.commit_id,
+            "title": each.title,
+            "message": "",
+            "authors": [{"user": "loopback"}],
+            "date": commit_date(spec, each),
+        }
+        for each in history
+    ]
 
 
 def describe_refs(spec: RepoSpec, *, has_pull_requests: bool) -> Json:
@@ -106,34 +130,13 @@ def describe_refs(spec: RepoSpec, *, has_pull_requests: bool) -> Json:
     }
 
 
-def describe_commits(spec: RepoSpec, commit: Commit) -> list[Json]:
-    """List a commit and those before it, newest first, as `/commits` does."""
-    last = spec.commits.index(commit)
-    return [
-        {
-            "id": one.commit_id,
-            "title": one.title,
-            "message": "",
-            "authors": [{"user": "somebody"}],
-            "date": date_of(one),
-        }
-        for one in reversed(spec.commits[: last + 1])
-    ]
-
-
-def date_of(commit: Commit) -> str:
-    """Return when a commit was made: an hour after the one before it."""
-    made = _FIRST_DATE + commit.number * _BETWEEN_COMMITS
-    return made.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
 def _folder_entry(commit: Commit, path: str) -> Json:
     oid = hashlib.sha1(f"{commit.commit_id}/{path}".encode(), usedforsecurity=False).hexdigest()
     return {"type": "directory", "oid": oid, "size": 0, "path": path}
 
 
 def _details(commit: Commit, entry: Json) -> Json:
-    last = {"id": commit.commit_id, "title": commit.title, "date": date_of(commit)}
+    last = {"id": commit.commit_id, "title": commit.title, "date": _DATE}
     if entry["type"] != "file":
         return {"lastCommit": last}
     scan = {"virusFound": False, "virusNames": None}

@@ -29,13 +29,11 @@ from loopback_hub.listings import (
     file_entry,
     tree_entries,
 )
+from loopback_hub.modelscope import answer_modelscope
 from loopback_hub.routes import cached_path, cdn_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from loopback_hub.config import HubConfig, SiteSpec
-    from loopback_hub.listings import Json
     from loopback_hub.records import TokenKind
     from loopback_hub.repos import Commit, RepoSpec, StoredFile
     from loopback_hub.routes import Route
@@ -70,6 +68,8 @@ def answer(question: Question) -> Answer:
     """Answer as the real thing does, without any fault."""
     if question.site.role == "cdn":
         return _answer_bytes(question)
+    if question.site.role == "modelscope":
+        return answer_modelscope(question)
     # A mirror has no accounts: to it everybody is anonymous.
     token = question.token if question.site.role == "origin" else "none"
     refusal = refuse_token(token)
@@ -117,6 +117,8 @@ def _answer_listing(question: Question, spec: RepoSpec, commit: Commit) -> Answe
             wanted = {*query.get("expand", []), *query.get("expand[]", []), "_id", "id"}
             described = {key: value for key, value in described.items() if key in wanted}
         return json_answer(described)
+    if name == "commits":
+        return json_answer(describe_commits(spec, commit))
     if name == "treesize":
         size = sum(f.size for f in commit.files if f.path.startswith(question.route.path))
         return json_answer({"path": f"/{question.route.path}", "size": size})
@@ -124,8 +126,6 @@ def _answer_listing(question: Question, spec: RepoSpec, commit: Commit) -> Answe
         asked = _asked_paths(question.body)
         found = [file_entry(file) for file in commit.files if file.path in asked]
         return json_answer(found)
-    if name == "commits":
-        return _answer_page(describe_commits(spec, commit), question, query)
     return _answer_tree(question, spec, commit, query)
 
 
@@ -147,13 +147,6 @@ def _answer_tree(
     if entries is None:
         refusal = f"{question.route.path} does not exist on `{question.route.revision}`"
         return error_answer(404, "EntryNotFound", refusal)
-    return _answer_page(entries, question, query)
-
-
-def _answer_page(
-    entries: Sequence[Json], question: Question, query: dict[str, list[str]]
-) -> Answer:
-    start = _cursor_offset(query.get("cursor", [""])[0])
     largest = question.config.page_size
     end = start + min(largest, int(query.get("limit", [str(largest)])[0]))
     page = json_answer(entries[start:end], X_Total_Count=str(len(entries)))

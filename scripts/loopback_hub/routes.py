@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 RouteName = Literal[
     "info",
     "tree",
-    "commits",
     "refs",
     "paths-info",
     "whoami",
@@ -21,6 +20,9 @@ RouteName = Literal[
     "resolve",
     "cached",
     "cdn",
+    "commits",
+    "ms-files",
+    "ms-file",
     "unknown",
 ]
 
@@ -33,10 +35,10 @@ _TYPES: dict[str, RepoType] = {
 _API_WORDS: dict[str, RouteName] = {
     "revision": "info",
     "tree": "tree",
-    "commits": "commits",
     "refs": "refs",
     "paths-info": "paths-info",
     "treesize": "treesize",
+    "commits": "commits",
 }
 
 
@@ -56,7 +58,7 @@ class Route:
         """The kind requests are counted and matched by."""
         if self.name == "resolve":
             return "resolve"
-        if self.name in {"cached", "cdn"}:
+        if self.name in {"cached", "cdn", "ms-file"}:
             return "bytes"
         return "other" if self.name == "unknown" else "api"
 

@@ -15,8 +15,10 @@ from loopback_hub import (
     Generated,
     Hangup,
     Headers,
+    HubConfig,
     IgnoreRange,
     Lacks,
+    LoopbackHub,
     NextLink,
     Portal,
     RateLimit,
@@ -29,15 +31,16 @@ from loopback_hub import (
     WrongBytes,
     repo,
 )
-from support.cli import refused
+from loopback_hub.config import DEFAULT_SITES, SiteSpec
+from support.cli import refused, user_of
 from support.raw_server import RawServer
 from support.repos import model
 from support.terminal import assert_fits, shown_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from loopback_hub import LoopbackHub
     from loopback_hub.effects import Effect
     from support.cli import User
 
@@ -88,6 +91,7 @@ def test_the_origin_alone(hub: LoopbackHub, anyone: User) -> None:
     assert one.pop("bytes_per_second") > 0
     assert one == {
         "url": hub.url("origin"),
+        "api": "hub",
         "is_origin": True,
         "place": 1,
         "why": "the only one that can serve it",
@@ -98,7 +102,7 @@ def test_the_origin_alone(hub: LoopbackHub, anyone: User) -> None:
         "sample_path": "model.safetensors",
         "sample_bytes": LARGE - LARGE // 3,
         "commit": SPEC.commit_id,
-        "made_at": "2024-01-02T05:04:05+00:00",
+        "made_at": "2024-01-02T15:04:05+00:00",
         "age": "same",
         "commits_apart": 0,
         "hours_apart": 0.0,
@@ -106,6 +110,7 @@ def test_the_origin_alone(hub: LoopbackHub, anyone: User) -> None:
         "redirects_to": hub.url("cdn").removeprefix("http://"),
         "needs_login": False,
         "accepts_anonymous": True,
+        "files_held": None,
         "keeps_listings": True,
         "rate_limits": {},
     }
@@ -153,7 +158,7 @@ def test_a_mirror_that_is_behind_is_told_by_commits_and_hours(
 ) -> None:
     hub.faults.add(Fault(Behind(1), site="mirror"))
     one = found(anyone, hub.url("mirror"))
-    assert (one["age"], one["commits_apart"], one["hours_apart"]) == ("behind", 1, 1.0)
+    assert (one["age"], one["commits_apart"], one["hours_apart"]) == ("behind", 1, 6.0)
     assert one["commit"] == SPEC.commits[1].commit_id
 
 
@@ -161,7 +166,7 @@ def test_without_a_history_the_dates_tell(hub: LoopbackHub, anyone: User) -> Non
     hub.faults.add(Fault(Behind(1), site="mirror"))
     hub.faults.add(Fault(Status(404), kind="commits"))
     one = found(anyone, hub.url("mirror"))
-    assert (one["age"], one["commits_apart"], one["hours_apart"]) == ("behind", None, 1.0)
+    assert (one["age"], one["commits_apart"], one["hours_apart"]) == ("behind", None, 6.0)
 
 
 def test_a_mirror_ahead_of_the_origin_is_seen(hub: LoopbackHub, anyone: User) -> None:
@@ -228,6 +233,29 @@ def test_a_slow_or_broken_line_is_measured_by_what_came(
     assert one["can_serve"] is True
     assert 0 < one["sample_bytes"] < LARGE // 2
     assert 1000 < one["bytes_per_second"] < 40_000
+
+
+def test_modelscope_is_found_to_have_what_is_the_same_bit_for_bit(tmp_path: Path) -> None:
+    site = SiteSpec("scope", "modelscope", "127.0.0.4", lfs_from="self")
+    with LoopbackHub(HubConfig(repos=(SPEC,), sites=(*DEFAULT_SITES, site))) as hub:
+        user = user_of(hub, tmp_path / "home").having(HF_TOKEN=GOOD_TOKEN)
+        url = f"modelscope+{hub.url('scope')}"
+        run = user.run("mirrors", "org/model", "--json", "--endpoint", url)
+        assert run.code == 0, run.stderr
+        assert set(run.document["order"]) == {url, hub.url("origin")}
+        (one,) = [one for one in run.document["endpoints"] if one["api"] == "modelscope"]
+        assert (one["files_held"], one["can_serve"], one["honours_ranges"]) == (1, True, True)
+        assert (one["commit"], one["age"]) == (None, "unknown")
+        assert one["sample_bytes"] == LARGE - LARGE // 3
+        hub.faults.add(Fault(Lacks(repos=("org/model",)), site="scope"))
+        run = user.run("mirrors", "org/model", "--endpoint", url)
+        assert "has no model" in run.stdout
+        assert_fits(run.stdout)
+        hub.faults.add(Fault(Refuse(), site="origin"), Fault(Refuse(), site="mirror"))
+        run = user.run("mirrors", "org/model", "--endpoint", url)
+        assert run.code == 5
+        assert "no Hub gave a listing" in run.stdout.replace("\n  ", "")
+        assert {record.site for record in hub.requests_with_token()} == {"origin"}
 
 
 def test_rate_limits_are_told(hub: LoopbackHub, anyone: User) -> None:

@@ -289,7 +289,7 @@ def test_commits_are_listed_newest_first_with_their_dates(hub: LoopbackHub) -> N
     assert [commit.commit_id for commit in listed] == [new, old]
     assert [commit.commit_id for commit in api.list_repo_commits("org/tiny", revision=old)] == [old]
     assert listed[0].created_at == api.repo_info("org/tiny").last_modified
-    assert (listed[0].created_at - listed[1].created_at).total_seconds() == 3600
+    assert (listed[0].created_at - listed[1].created_at).total_seconds() == 6 * 3600
 
 
 def test_resolve_redirects_as_the_hub_does(hub: LoopbackHub) -> None:

@@ -30,7 +30,7 @@ def probe(
     sample = None
     if megabytes is not None:
         received = int(megabytes * 1e6)
-        sample = Sample("model.bin", 10**9, "blob", received, 1.0, digest)
+        sample = Sample("model.bin", 10**9, "blob", "url", received, 1.0, digest)
     return Probe(
         Endpoint(f"https://{name}"),
         is_origin,
@@ -104,11 +104,11 @@ def test_without_any_rate_the_order_stands() -> None:
 
 
 def test_a_sample_too_short_tells_no_rate() -> None:
-    assert Sample("f", 10**9, "b", SHORTEST_SAMPLE - 1, 0.001).rate is None
-    assert Sample("f", 100, "b", 100, 0.001).rate is None
-    assert Sample("f", 10**9, "b", SHORTEST_SAMPLE, 0.5).rate == 2 * SHORTEST_SAMPLE
-    assert Sample("f", 10**9, "b", 5000, 2.0).rate == 2500
-    assert Sample("f", 10**9, "b", 0, 2.0).rate is None
+    assert Sample("f", 10**9, "b", "u", SHORTEST_SAMPLE - 1, 0.001).rate is None
+    assert Sample("f", 100, "b", "u", 100, 0.001).rate is None
+    assert Sample("f", 10**9, "b", "u", SHORTEST_SAMPLE, 0.5).rate == 2 * SHORTEST_SAMPLE
+    assert Sample("f", 10**9, "b", "u", 5000, 2.0).rate == 2500
+    assert Sample("f", 10**9, "b", "u", 0, 2.0).rate is None
 
 
 def test_the_origin_speaks_for_a_content() -> None:

@@ -13,14 +13,16 @@ from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.errors import EndpointUnreachable
 from hfaria.redact import redact
 from hfaria.report.reporter import make_reporter
+from hfaria.rules.endpoints import MODELSCOPE_PREFIX, Api
 from hfaria.rules.lag import Age
-from hfaria.rules.sizes import format_size
+from hfaria.rules.sizes import count, format_size
 from hfaria.settings import Overrides, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.lag import Lag
     from hfaria.rules.probe import Probe
     from hfaria.rules.ranking import Ranked
@@ -47,7 +49,7 @@ def mirrors_command(
     repo_type: str | None,
     revision: str | None,
     endpoints: tuple[str, ...],
-    no_origin: bool,
+    use_origin: bool | None,
     trusted_endpoints: tuple[str, ...],
     token: str | None,
     token_file: Path | None,
@@ -61,9 +63,7 @@ def mirrors_command(
     spec = read_reference(reference, repo_type, revision)
     secret = read_token(token, token_file)
     settings = load_settings(
-        Overrides(
-            endpoints=endpoints, use_origin=not no_origin, trusted_endpoints=trusted_endpoints
-        )
+        Overrides(endpoints=endpoints, use_origin=use_origin, trusted_endpoints=trusted_endpoints)
     )
     from hfaria.workflows.mirrors import probe_mirrors  # noqa: PLC0415 - brings the HTTP client
 
@@ -77,7 +77,7 @@ def mirrors_command(
     if as_json:
         print_document(mirrors_document(report))
     else:
-        named = [one.endpoint.url for one in settings.endpoints]
+        named = [_spelled(one.endpoint) for one in settings.endpoints]
         click.echo("\n".join(_lines(report, named)))
     if not report.order:
         first = report.ranked[0]
@@ -95,7 +95,7 @@ def mirrors_document(report: MirrorReport) -> dict[str, Any]:
         "repo_type": report.spec.repo_type.value,
         "revision": report.spec.revision,
         "compared_with": None if report.newest is None else report.newest.endpoint.url,
-        "order": [endpoint.url for endpoint in report.order],
+        "order": [_spelled(endpoint) for endpoint in report.order],
         "endpoints": [_endpoint_document(ranked) for ranked in report.ranked],
     }
 
@@ -105,6 +105,7 @@ def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
     sample, version, lag = probe.sample, probe.version, probe.lag
     return {
         "url": probe.endpoint.url,
+        "api": probe.endpoint.api.value,
         "is_origin": probe.is_origin,
         "place": ranked.place,
         "why": _said(ranked.why),
@@ -125,6 +126,7 @@ def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
         "redirects_to": None if probe.location_host is None else _said(probe.location_host),
         "needs_login": probe.needs_login,
         "accepts_anonymous": probe.accepts_anonymous,
+        "files_held": None if probe.held is None else probe.held[0],
         "keeps_listings": probe.keeps_listings,
         "rate_limits": {kind: _said(text) for kind, text in probe.rate_limits},
     }
@@ -149,7 +151,7 @@ def _lines(report: MirrorReport, named: list[str]) -> Iterator[str]:
                 subsequent_indent=_INDENT,
                 break_on_hyphens=False,
             )
-    order = [endpoint.url for endpoint in report.order]
+    order = [_spelled(endpoint) for endpoint in report.order]
     if order == named:
         yield ""
         yield "order: as it is"
@@ -180,6 +182,8 @@ def _remarks(ranked: Ranked) -> Iterator[str]:
         remarks.append(str(probe.lag))
     if probe.location_host is not None:
         remarks.append(f"bytes from {probe.location_host}")
+    if probe.held is not None:
+        remarks.append(f"has {probe.held[0]} of {count(probe.held[1], 'LFS file')}")
     if probe.keeps_listings is False and probe.can_serve:
         remarks.append("long listings go on at another host")
     yield "; ".join(remarks)
@@ -201,6 +205,12 @@ def _short(lag: Lag) -> str:
 
 def _name(probe: Probe) -> str:
     return probe.endpoint.url.partition("://")[2]
+
+
+def _spelled(endpoint: Endpoint) -> str:
+    """Return an endpoint as `--endpoint` takes it."""
+    prefix = MODELSCOPE_PREFIX if endpoint.api is Api.MODELSCOPE else ""
+    return f"{prefix}{endpoint.url}"
 
 
 def _yes_or_no(value: bool | None) -> str:

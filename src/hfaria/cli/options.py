@@ -32,9 +32,14 @@ _ENDPOINT_OPTIONS = (
         "endpoints",
         multiple=True,
         metavar="URL",
-        help="Hub or mirror to ask; repeatable, the origin last.  [default: as for `pull`]",
+        help="Hub or mirror, or a short name; repeatable, in order.  [default: as for `pull`]",
     ),
-    click.option("--no-origin", is_flag=True, help="Don't ask the origin."),
+    click.option(
+        "--origin/--no-origin",
+        "use_origin",
+        default=None,
+        help="Ask the origin after all others.  [default: yes]",
+    ),
     click.option(
         "--trust-endpoint",
         "trusted_endpoints",

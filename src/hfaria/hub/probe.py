@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import EndpointUnreachable, GatedRepo, HfariaError, LeftEndpoint
 from hfaria.hub.client import RequestFailed
 from hfaria.hub.listing import ask_head, list_commits, list_page, read_head
+from hfaria.hub.modelscope import modelscope_holdings
 from hfaria.rules.endpoints import Endpoint, same_host
 from hfaria.rules.failures import failure_from_status
 from hfaria.rules.lag import Version
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from huggingface_hub.utils import httpx
 
     from hfaria.hub.client import HubClient, StreamedAnswer
-    from hfaria.rules.listing import RemoteFile
+    from hfaria.rules.listing import Listing, RemoteFile
     from hfaria.rules.spec import RepoSpec
 
 _MORE_HEADS = 3
@@ -69,7 +70,8 @@ def probe_listing(asking: Asking) -> Iterator[Probe]:
         probe = replace(
             probe,
             problem=None,
-            sample=_largest(files),
+            sample=_largest(files, spec, head.commit_hash),
+            files=tuple(files),
             keeps_listings=True if following is not None else None,
         )
         yield probe
@@ -88,17 +90,43 @@ def probe_listing(asking: Asking) -> Iterator[Probe]:
         yield _refused(probe, exc)
 
 
+def probe_holdings(asking: Asking, listing: Listing) -> Iterator[Probe]:
+    """Find out which files of a Hub's ``listing`` an endpoint that speaks ModelScope's API has."""
+    probe = Probe(asking.endpoint, is_origin=False, problem="no answer in time")
+    yield probe
+    started = time.monotonic()
+    try:
+        holdings = modelscope_holdings(asking.client, asking.spec, asking.endpoint, listing)
+    except HfariaError as exc:
+        yield _refused(probe, exc)
+        return
+    wanted = [file for file in listing.files if file.sha256 is not None]
+    files = [file for file in wanted if file.blob_name in holdings.paths]
+    probe = replace(
+        probe,
+        is_reachable=True,
+        problem=None if files else "has none of the repo's LFS files as they are",
+        latency_seconds=time.monotonic() - started,
+        held=(len(files), len(wanted)),
+    )
+    if files:
+        largest = max(files, key=lambda file: file.size)
+        sample = Sample(
+            largest.path, largest.size, largest.blob_name, holdings.paths[largest.blob_name]
+        )
+        probe = replace(probe, sample=sample)
+    yield probe
+
+
 def probe_bytes(asking: Asking, probe: Probe, *, seconds: float) -> Iterator[Probe]:
     """Fetch a part of the largest file by a range, for some ``seconds`` at most."""
     sample = probe.sample
-    if sample is None or probe.version is None or not sample.size:
+    if sample is None or not sample.size:
         return
     yield replace(probe, problem="no bytes in time")
     start = sample.size // 3  # not at the start, which a cache may have kept for itself
     stop = min(sample.size, start + _SAMPLE_SIZE)
-    url = asking.endpoint.join(
-        asking.spec.resolve_path(probe.version.commit_hash, sample.path),
-    )
+    url = asking.endpoint.join(sample.url_path)
     answer = asking.client.stream(
         url, endpoint=asking.endpoint, headers={"range": f"bytes={start}-{stop - 1}"}
     )
@@ -220,11 +248,12 @@ def _keeps_listings(asking: Asking, commit_hash: str) -> bool | None:
     return None if following is None else True
 
 
-def _largest(files: list[RemoteFile]) -> Sample | None:
+def _largest(files: list[RemoteFile], spec: RepoSpec, commit_hash: str) -> Sample | None:
     if not files:
         return None
     largest = max(files, key=lambda file: file.size)
-    return Sample(largest.path, largest.size, largest.blob_name)
+    url_path = spec.resolve_path(commit_hash, largest.path)
+    return Sample(largest.path, largest.size, largest.blob_name, url_path)
 
 
 def _limits(kind: str, response: httpx.Response) -> tuple[tuple[str, str], ...]:

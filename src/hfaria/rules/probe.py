@@ -10,6 +10,7 @@ from hfaria.rules.lag import Lag
 if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.lag import Version
+    from hfaria.rules.listing import RemoteFile
 
 SHORTEST_SAMPLE = 1 << 16
 LONG_ENOUGH_SECONDS = 1.0
@@ -20,13 +21,14 @@ LONG_ENOUGH_SECONDS = 1.0
 class Sample:
     """A part of the largest file, fetched to see how that goes; sizes in bytes.
 
-    ``blob_name`` names the content, and ``digest`` what came of it, once all that was asked for
-    had come: equal contents have equal samples.
+    ``url_path`` is where the endpoint has it. ``blob_name`` names the content, and ``digest`` what
+    came of it, once all that was asked for had come: equal contents have equal samples.
     """
 
     path: str
     size: int
     blob_name: str
+    url_path: str
     received: int = 0
     seconds: float = 0.0
     digest: str | None = None
@@ -48,6 +50,8 @@ class Probe:
     ``problem`` is why it can't serve the repo, and ``remedy`` what may help. ``location_host`` is
     where it sends for bytes, None if they are its own. ``keeps_listings``: its listings go on at
     itself, and not at another host. ``rate_limits`` are the headers, by the kind of request.
+    ``files`` are those of the listing's first page. ``held`` counts, for a source of bytes that is
+    no Hub, the LFS files that it has, and those of the listing.
     """
 
     endpoint: Endpoint
@@ -64,6 +68,8 @@ class Probe:
     honours_ranges: bool | None = None
     location_host: str | None = None
     rate_limits: tuple[tuple[str, str], ...] = ()
+    files: tuple[RemoteFile, ...] = field(default=(), repr=False)
+    held: tuple[int, int] | None = None
 
     @property
     def can_serve(self) -> bool:

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, TypeVar
 from hfaria import __version__
 from hfaria.errors import EndpointUnreachable
 from hfaria.hub.client import HubClient, Timeouts
-from hfaria.hub.probe import Asking, commits_before, probe_bytes, probe_listing
+from hfaria.hub.probe import (
+    Asking,
+    commits_before,
+    probe_bytes,
+    probe_holdings,
+    probe_listing,
+)
 from hfaria.hub.token import token_source
+from hfaria.rules.endpoints import Api
 from hfaria.rules.lag import Lag, lag_between
+from hfaria.rules.listing import Listing
+from hfaria.rules.probe import Probe
 from hfaria.rules.ranking import note_differing_bytes, rank
 from hfaria.rules.sizes import count
 from hfaria.workflows.bounded import run_bounded
@@ -23,7 +32,6 @@ if TYPE_CHECKING:
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
     from hfaria.rules.endpoints import Endpoint
-    from hfaria.rules.probe import Probe
     from hfaria.rules.ranking import Ranked
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
@@ -34,8 +42,8 @@ _T = TypeVar("_T")
 # Together below 20 s, whatever happens.
 _TIMEOUTS = Timeouts(connect=4.0, read=4.0, whole=6.0)
 _LISTING_SECONDS = 7.0
-_HISTORY_SECONDS = 2.5
-_BYTES_SECONDS = 9.0
+_HISTORY_SECONDS = 2.5  # twice: for histories, and for what is no Hub
+_BYTES_SECONDS = 7.0
 _LONGEST_SAMPLE_SECONDS = 2.5
 _FIRST_BYTE_SECONDS = 4.0
 
@@ -82,11 +90,12 @@ def probe_mirrors(
             for one in settings.endpoints
         ]
         reporter.note(f"asking {count(len(asked), 'endpoint')} about {spec.label}")
-        probes = _last_words(
-            run_bounded([probe_listing(asking) for asking in asked], seconds=_LISTING_SECONDS)
-        )
+        hubs = [asking for asking in asked if asking.endpoint.api is Api.HUB]
+        courses = run_bounded([probe_listing(asking) for asking in hubs], seconds=_LISTING_SECONDS)
+        probes = _last_words(courses)
         newest = _newest(probes)
-        probes = _with_lags(asked, probes, newest)
+        probes = _with_lags(hubs, probes, newest)
+        probes = _with_other_apis(asked, probes, newest)
         probes = _with_bytes(asked, probes)
     ranked = rank(note_differing_bytes(probes))
     return MirrorReport(spec, ranked, newest)
@@ -131,6 +140,25 @@ def _with_lags(
         for commit, course in zip(questions, courses, strict=True)
     }
     return [replace(probe, lag=_lag(probe, newest, histories)) for probe in probes]
+
+
+def _with_other_apis(
+    asked: Sequence[Asking], hubs: Sequence[Probe], newest: Probe | None
+) -> list[Probe]:
+    """Add the endpoints that are no Hubs, each asked what it has of a Hub's listing."""
+    others = [asking for asking in asked if asking.endpoint.api is Api.MODELSCOPE]
+    if newest is None or newest.version is None:
+        problem = "no Hub gave a listing to compare its files with"
+        found = [Probe(one.endpoint, is_origin=False, problem=problem) for one in others]
+    else:
+        listing = Listing(newest.version.commit_hash, newest.files)
+        found = _last_words(
+            run_bounded(
+                [probe_holdings(asking, listing) for asking in others], seconds=_HISTORY_SECONDS
+            )
+        )
+    by_endpoint = {probe.endpoint: probe for probe in (*hubs, *found)}
+    return [by_endpoint[asking.endpoint] for asking in asked]
 
 
 def _lag(probe: Probe, newest: Probe, histories: dict[str, tuple[str, ...]]) -> Lag:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,8 @@ class Settings:
     """By scheme, the proxies for the engine's transfers."""
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
+    config_path: Path | None = None
+    """The config file, if there is one."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -209,7 +212,35 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         engine_environ=dict(env),
         proxies=_proxies(env),
         no_proxy=_no_proxy(env),
+        config_path=config_path if config_path.is_file() else None,
     )
+
+
+def load_settings_anyway(
+    overrides: Overrides, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, UsageError | None]:
+    """Load settings without the config file or variables that are at fault; return the fault, too.
+
+    What ``overrides`` say is never left out, nor whom to ask: a fault in these is raised.
+    """
+    env = dict(os.environ if environ is None else environ)
+    try:
+        return load_settings(overrides, env), None
+    except UsageError as exc:
+        fault = exc
+    suspects = [name for name in sorted(env) if _may_be_left_out(name)]
+    for left_out in ({"HFARIA_CONFIG"}, *({name} for name in suspects), set(suspects)):
+        kept = {name: value for name, value in env.items() if name not in left_out}
+        if "HFARIA_CONFIG" in left_out:
+            kept["HFARIA_CONFIG"] = os.devnull
+        with suppress(UsageError):
+            return load_settings(overrides, kept), fault
+    raise fault
+
+
+def _may_be_left_out(name: str) -> bool:
+    is_ours = name.startswith("HFARIA_") and name not in {"HFARIA_ORIGIN", "HFARIA_ENDPOINTS"}
+    return is_ours or name.upper().endswith(("_PROXY", "_BUNDLE", "_CERT_FILE"))
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import endpoint_options, read_reference, read_token
-from hfaria.cli.render import EXIT_CODES, plain, print_document
+from hfaria.cli.options import DEFAULT_REPO, endpoint_options, read_reference, read_token
+from hfaria.cli.render import EXIT_CODES, print_document, said
 from hfaria.errors import EndpointUnreachable
-from hfaria.redact import redact
 from hfaria.report.reporter import make_reporter
 from hfaria.rules.endpoints import MODELSCOPE_PREFIX, Api
 from hfaria.rules.lag import Age
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from hfaria.rules.probe import Probe
     from hfaria.rules.ranking import Ranked
     from hfaria.workflows.mirrors import MirrorReport
-
-DEFAULT_REPO = "sentence-transformers/all-MiniLM-L6-v2"
-"""Asked for unless another is named: public, 90 MB at most a file, and on most mirrors."""
 
 _WIDTH = 80
 _ROW = "{:<2} {:<27} {:>8} {:>10}  {:<12} {:<6} {:<5}"
@@ -83,7 +79,7 @@ def mirrors_command(
         first = report.ranked[0]
         raise EndpointUnreachable(
             f"no endpoint can serve `{spec.label}`"
-            + (f": {_said(first.why)}" if len(report.ranked) == 1 else ""),
+            + (f": {said(first.why)}" if len(report.ranked) == 1 else ""),
             hint="`hfaria doctor` tells whether it is this machine, the network or the endpoint",
         )
 
@@ -108,14 +104,14 @@ def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
         "api": probe.endpoint.api.value,
         "is_origin": probe.is_origin,
         "place": ranked.place,
-        "why": _said(ranked.why),
+        "why": said(ranked.why),
         "can_serve": probe.can_serve,
-        "problem": None if probe.problem is None else _said(probe.problem),
-        "hint": None if probe.remedy is None else _said(probe.remedy),
+        "problem": None if probe.problem is None else said(probe.problem),
+        "hint": None if probe.remedy is None else said(probe.remedy),
         "is_reachable": probe.is_reachable,
         "latency_seconds": _rounded(probe.latency_seconds, 4),
         "bytes_per_second": _rounded(probe.rate, 0),
-        "sample_path": None if sample is None else _said(sample.path),
+        "sample_path": None if sample is None else said(sample.path),
         "sample_bytes": 0 if sample is None else sample.received,
         "commit": None if version is None else version.commit_hash,
         "made_at": None if version is None or not version.made_at else version.made_at.isoformat(),
@@ -123,12 +119,12 @@ def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
         "commits_apart": lag.commits,
         "hours_apart": _rounded(lag.hours, 2),
         "honours_ranges": probe.honours_ranges,
-        "redirects_to": None if probe.location_host is None else _said(probe.location_host),
+        "redirects_to": None if probe.location_host is None else said(probe.location_host),
         "needs_login": probe.needs_login,
         "accepts_anonymous": probe.accepts_anonymous,
         "files_held": None if probe.held is None else probe.held[0],
         "keeps_listings": probe.keeps_listings,
-        "rate_limits": {kind: _said(text) for kind, text in probe.rate_limits},
+        "rate_limits": {kind: said(text) for kind, text in probe.rate_limits},
     }
 
 
@@ -145,7 +141,7 @@ def _lines(report: MirrorReport, named: list[str]) -> Iterator[str]:
         yield _row(ranked)
         for text in (*_remarks(ranked), *_hints(ranked)):
             yield from textwrap.wrap(
-                _said(text),
+                said(text),
                 _WIDTH,
                 initial_indent=_INDENT,
                 subsequent_indent=_INDENT,
@@ -223,8 +219,3 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _said(text: str) -> str:
-    """Return what a server may have said, fit to be shown."""
-    return plain(redact(text).replace("\n", " "))

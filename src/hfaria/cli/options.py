@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound="Callable[..., object]")
 
+DEFAULT_REPO = "sentence-transformers/all-MiniLM-L6-v2"
+"""Asked for unless another is named: public, 90 MB at most a file, and on most mirrors."""
+
 _ENDPOINT_OPTIONS = (
     click.option(
         "--repo-type",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfaria.errors import ExitCode, HfariaError, PreflightFailed
+from hfaria.redact import redact
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.sizes import count, format_seconds, format_size
 
@@ -151,3 +152,8 @@ def print_preview(preview: Preview) -> None:
 def plain(text: str) -> str:
     """Keep what others wrote, such as a hostile file name, from driving the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def said(text: str) -> str:
+    """Return what a server may have said as one line, without secrets, fit to be shown."""
+    return plain(redact(text).replace("\n", " "))

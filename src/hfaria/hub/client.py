@@ -108,7 +108,7 @@ class HubClient:
         }
         with self._lock:
             if self._trust is None:
-                self._trust = _trust(self.ca_bundle)
+                self._trust = trust(self.ca_bundle)
         return httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
@@ -281,7 +281,7 @@ class StreamedAnswer:
             raise unreachable(exc, self._endpoint) from exc
 
 
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
+def trust(ca_bundle: Path | None) -> ssl.SSLContext:
     """Make the TLS settings once: reading a bundle takes longer than most requests."""
     if ca_bundle is not None:
         return ssl.create_default_context(cafile=str(ca_bundle))

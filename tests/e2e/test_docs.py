@@ -132,8 +132,9 @@ def test_the_options_that_exist_are_those_that_are_documented(path: str) -> None
 )
 def test_a_documented_default_is_the_default(option: str, default: object) -> None:
     text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
-    (meaning,) = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
-    assert f"Default: `{default}`." in meaning
+    meanings = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
+    assert meanings
+    assert [each for each in meanings if f"Default: `{default}`." not in each] == []
 
 
 # --- exit codes and errors ------------------------------------------------------------------------
@@ -433,3 +434,22 @@ def test_the_keys_of_the_endpoints_are_those_that_are_documented(documented_hub:
     whole, each = text.split("Each of `endpoints`:")
     assert keys_in(whole) == set(run.document)
     assert keys_in(each) == set(run.document["endpoints"][0])
+
+
+@pytest.mark.aria2
+def test_the_keys_of_the_check_up_are_those_that_are_documented(documented_hub: User) -> None:
+    run = documented_hub.run("doctor", "org/name", "--json")
+    assert run.code == 0, run.stderr
+    heading = "## The check-up: `hfaria doctor --json`"
+    text = section((REFERENCE / "json.md").read_text(encoding="utf-8"), heading)
+    assert keys_in(text) == set(run.document)
+    assert set(run.document["checks"][0]) <= set(codes_in([text]))
+
+
+@pytest.mark.aria2
+def test_the_checks_that_are_made_are_those_that_are_documented(documented_hub: User) -> None:
+    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria doctor")
+    table = rows(text.split("| check |")[1].join(["| check |", ""]))
+    documented = {name for row in table for name in row[0].split(", ")}
+    made = {check["name"] for check in documented_hub.run("doctor", "--json").document["checks"]}
+    assert made | {"tls"} == documented  # the loopback Hub speaks plain HTTP here

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -65,7 +64,8 @@ class EndpointCheckup:
             try:
                 check = getattr(self, f"_check_{name}")()
             except HfariaError as exc:
-                check = self._failed(name, exc.message, exc.hint)
+                failed = self._failed(name, exc.message, exc.hint)
+                check = replace(failed, exit_code=exc.exit_code)
             yield check
             if is_failure(check):
                 return
@@ -111,8 +111,7 @@ class EndpointCheckup:
         ours = "the system's trust" if bundle is None else f"`{bundle}`"
         trusts = {"hfaria": trust(bundle)}
         if self.engine_ca_bundle is not None:
-            engine = str(self.engine_ca_bundle)
-            trusts["the engine"] = ssl.create_default_context(cafile=engine)
+            trusts["the engine"] = trust(self.engine_ca_bundle)
         trusting = wire.shake_hands(host, port, trusts, seconds=STEP_SECONDS)
         if len(trusting) == len(trusts):
             how = ours if bundle is not None else f"{ours}; the engine: `{self.engine_ca_bundle}`"
@@ -126,19 +125,17 @@ class EndpointCheckup:
 
     def _check_hub(self) -> Check:
         endpoint, spec = self.endpoint, self.spec
-        started = time.monotonic()
         if endpoint.api is Api.MODELSCOPE:
             modelscope_holdings(self.client, spec, endpoint, Listing(_NO_COMMIT, ()))
             return self._fine("hub", f"{endpoint.host} has `{spec.label}`, by ModelScope's API")
         response = ask_head(self.client, spec, endpoint)
-        seconds = time.monotonic() - started
-        self._read_clock(response, seconds)
+        self._read_clock(response)
         head = read_head(response, self.client, spec, endpoint)
         self._commit_hash = head.commit_hash
         return self._fine(
             "hub",
-            f"{endpoint.host} answers, {_milliseconds(seconds)}: `{spec.label}` at "
-            f"{spec.revision} is commit {head.commit_hash[:12]}",
+            f"{endpoint.host} has `{spec.label}` at {spec.revision}: commit "
+            f"{head.commit_hash[:12]}",
         )
 
     def _check_bytes(self) -> Check:
@@ -192,15 +189,13 @@ class EndpointCheckup:
             "if other hosts work, name another endpoint with `--endpoint`",
         )
 
-    def _read_clock(self, response: httpx.Response, seconds: float) -> None:
+    def _read_clock(self, response: httpx.Response) -> None:
         try:
             said = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
             age = float(response.headers.get("age", "0"))  # how long a cache has kept the answer
         except (TypeError, ValueError, OverflowError):
             return
-        self.readings.append(
-            ClockReading(self.endpoint.host, said + age + seconds / 2 - time.time())
-        )
+        self.readings.append(ClockReading(self.endpoint.host, said + age - time.time()))
 
 
 def check_token(client: HubClient, origin: Endpoint, came_from: str) -> Check:

@@ -19,7 +19,13 @@ from urllib.parse import urlsplit
 import huggingface_hub
 from huggingface_hub.utils import httpx
 
-from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint, NotAHub
+from hfaria.errors import (
+    EndpointUnreachable,
+    HfariaError,
+    InvalidConfig,
+    LeftEndpoint,
+    NotAHub,
+)
 from hfaria.redact import redact, redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
@@ -283,9 +289,16 @@ class StreamedAnswer:
 
 def trust(ca_bundle: Path | None) -> ssl.SSLContext:
     """Make the TLS settings once: reading a bundle takes longer than most requests."""
-    if ca_bundle is not None:
-        return ssl.create_default_context(cafile=str(ca_bundle))
-    return httpx.create_ssl_context()
+    try:
+        if ca_bundle is not None:
+            return ssl.create_default_context(cafile=str(ca_bundle))
+        return httpx.create_ssl_context()
+    except OSError as exc:  # an `ssl.SSLError` is one, too
+        reason = "no certificate in it" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise InvalidConfig(
+            f"the CA bundle `{ca_bundle or 'SSL_CERT_FILE'}` can't be used: {reason}",
+            hint="a bundle is a file of certificates in PEM form",
+        ) from exc
 
 
 def redirect_target(response: httpx.Response, endpoint: Endpoint) -> str:

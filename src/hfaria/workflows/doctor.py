@@ -123,7 +123,7 @@ def _checkups(
             client,
             request.spec,
             one.endpoint,
-            proxy=proxy_for(one.endpoint.url, settings.proxies, settings.no_proxy),
+            proxy=one.proxy or proxy_for(one.endpoint.url, settings.proxies, settings.no_proxy),
             engine_ca_bundle=settings.engine_ca_bundle,
         )
         for one in settings.endpoints

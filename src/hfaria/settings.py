@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
 from hfaria.rules.endpoint_order import put_in_order, read_address_book, trusted_endpoints
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
+from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
 from hfaria.rules.sizes import parse_duration, parse_size
 from hfaria.rules.staleness import Stale
 
@@ -47,6 +47,7 @@ _CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "endpoint": str,
     "endpoints": list,
     "jobs": int,
+    "limit_rate": (str, int),
     "mirrors": dict,
     "origin": str,
     "patience": (int, float, str),
@@ -83,6 +84,7 @@ class Overrides:
     jobs: int | None = None
     reserve: str | int | None = None
     patience: str | float | None = None
+    limit_rate: str | int | None = None
     rpc_url: str | None = None
     rpc_secret_file: Path | None = None
 
@@ -104,6 +106,8 @@ class Settings:
     reserve: int
     """Bytes that are left free on the destination's filesystem."""
     patience_seconds: float
+    rate_schedule: RateSchedule
+    """How many bytes a second may be taken, by the time of day."""
     aria2c: str | None
     aria2_conf: Path | None
     rpc_url: str | None
@@ -199,6 +203,11 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
             (env.get("HFARIA_PATIENCE"), "HFARIA_PATIENCE"),
             (config.get("patience"), named("patience")),
         ),
+        rate_schedule=_rate_schedule(
+            (overrides.limit_rate, "--limit-rate"),
+            (env.get("HFARIA_LIMIT_RATE"), "HFARIA_LIMIT_RATE"),
+            (config.get("limit_rate"), named("limit_rate")),
+        ),
         aria2c=env.get("HFARIA_ARIA2C") or config.get("aria2c"),
         aria2_conf=_path(env.get("HFARIA_ARIA2_CONF") or config.get("aria2_conf")),
         rpc_url=overrides.rpc_url or env.get("HFARIA_RPC_URL") or config.get("rpc_url"),
@@ -216,31 +225,9 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
     )
 
 
-def load_settings_anyway(
-    overrides: Overrides, environ: Mapping[str, str] | None = None
-) -> tuple[Settings, UsageError | None]:
-    """Load settings without the config file or variables that are at fault; return the fault, too.
-
-    What ``overrides`` say is never left out, nor whom to ask: a fault in these is raised.
-    """
-    env = dict(os.environ if environ is None else environ)
-    try:
-        return load_settings(overrides, env), None
-    except UsageError as exc:
-        fault = exc
-    suspects = [name for name in sorted(env) if _may_be_left_out(name)]
-    for left_out in ({"HFARIA_CONFIG"}, *({name} for name in suspects), set(suspects)):
-        kept = {name: value for name, value in env.items() if name not in left_out}
-        if "HFARIA_CONFIG" in left_out:
-            kept["HFARIA_CONFIG"] = os.devnull
-        with suppress(UsageError):
-            return load_settings(overrides, kept), fault
-    raise fault
-
-
-def _may_be_left_out(name: str) -> bool:
-    is_ours = name.startswith("HFARIA_") and name not in {"HFARIA_ORIGIN", "HFARIA_ENDPOINTS"}
-    return is_ours or name.upper().endswith(("_PROXY", "_BUNDLE", "_CERT_FILE"))
+def environment() -> dict[str, str]:
+    """Return the environment, for whoever loads settings from a part of it."""
+    return dict(os.environ)
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
@@ -357,6 +344,13 @@ def _patience(*candidates: tuple[str | float | None, str]) -> float:
                 raise UsageError(f"{source} is {value}: it must be more than 0 seconds")
             return float(seconds)
     return DEFAULT_PATIENCE_SECONDS
+
+
+def _rate_schedule(*candidates: tuple[str | int | None, str]) -> RateSchedule:
+    for value, source in candidates:
+        if value is not None and value != "":
+            return parse_rate_schedule(str(value), named_by=source)
+    return UNLIMITED
 
 
 def _rpc_secret(

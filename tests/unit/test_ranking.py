@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfaria.rules.endpoints import Endpoint
-from hfaria.rules.lag import Age, Lag
 from hfaria.rules.probe import SHORTEST_SAMPLE, Probe, Sample
 from hfaria.rules.ranking import note_differing_bytes, rank
+from hfaria.rules.standing import Age, Standing
 
-SAME = Lag(Age.SAME, 0, 0.0)
+SAME = Standing(Age.SAME, 0, 0.0)
 
 
 def probe(
     name: str,
     *,
     megabytes: float | None = 1.0,
-    lag: Lag = SAME,
+    standing: Standing = SAME,
     ranges: bool | None = True,
     problem: str | None = None,
     latency: float | None = 0.05,
@@ -36,7 +36,7 @@ def probe(
         is_origin,
         problem=problem,
         latency_seconds=latency,
-        lag=lag,
+        standing=standing,
         sample=sample,
         honours_ranges=ranges,
     )
@@ -69,12 +69,12 @@ def test_what_can_not_serve_comes_last_with_its_reason() -> None:
 
 
 def test_one_that_is_behind_waits_unless_it_is_much_faster() -> None:
-    behind = Lag(Age.BEHIND, 2, 3.0)
-    assert order(probe("mirror", megabytes=1.5, lag=behind), probe("hub")) == [
+    behind = Standing(Age.BEHIND, 2, 10800.0)
+    assert order(probe("mirror", megabytes=1.5, standing=behind), probe("hub")) == [
         ("hub", 1, "fastest"),
         ("mirror", 2, "2 commits behind (3 h)"),
     ]
-    assert order(probe("hub"), probe("mirror", megabytes=20, lag=behind)) == [
+    assert order(probe("hub"), probe("mirror", megabytes=20, standing=behind)) == [
         ("mirror", 1, "fastest, though 2 commits behind (3 h)"),
         ("hub", 2, "9.5 times slower"),
     ]
@@ -130,7 +130,9 @@ _PROBES = st.builds(
     probe,
     st.sampled_from("abcdef"),
     megabytes=st.none() | st.floats(0.1, 100),
-    lag=st.sampled_from([SAME, Lag(), Lag(Age.BEHIND, 1, 1.0), Lag(Age.AHEAD, None, 1.0)]),
+    standing=st.sampled_from(
+        [SAME, Standing(), Standing(Age.BEHIND, 1), Standing(Age.AHEAD, None, 1.0)]
+    ),
     ranges=st.sampled_from([None, True, False]),
     problem=st.none() | st.just("down"),
     latency=st.none() | st.floats(0, 2),

@@ -22,7 +22,8 @@ from hfaria.errors import (
 from hfaria.report.reporter import make_reporter
 from hfaria.rules.checkup import Verdict, is_failure
 from hfaria.rules.sizes import count
-from hfaria.settings import DEFAULT_RESERVE, Overrides, load_settings_anyway
+from hfaria.settings import DEFAULT_RESERVE, Overrides
+from hfaria.workflows.forgiving import load_settings_anyway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

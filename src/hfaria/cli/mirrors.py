@@ -13,7 +13,6 @@ from hfaria.cli.render import EXIT_CODES, print_document, said
 from hfaria.errors import EndpointUnreachable
 from hfaria.report.reporter import make_reporter
 from hfaria.rules.endpoints import MODELSCOPE_PREFIX, Api
-from hfaria.rules.lag import Age
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import Overrides, load_settings
 
@@ -22,12 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.rules.endpoints import Endpoint
-    from hfaria.rules.lag import Lag
     from hfaria.rules.probe import Probe
     from hfaria.rules.ranking import Ranked
+    from hfaria.rules.standing import Standing
     from hfaria.workflows.mirrors import MirrorReport
 
 _WIDTH = 80
+_HOUR = 3600
 _ROW = "{:<2} {:<27} {:>8} {:>10}  {:<12} {:<6} {:<5}"
 _INDENT = "   "
 _LONGEST_NAME = 27
@@ -98,7 +98,8 @@ def mirrors_document(report: MirrorReport) -> dict[str, Any]:
 
 def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
     probe = ranked.probe
-    sample, version, lag = probe.sample, probe.version, probe.lag
+    sample, head, standing = probe.sample, probe.head, probe.standing
+    made_at = None if head is None else head.last_modified
     return {
         "url": probe.endpoint.url,
         "api": probe.endpoint.api.value,
@@ -113,11 +114,11 @@ def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
         "bytes_per_second": _rounded(probe.rate, 0),
         "sample_path": None if sample is None else said(sample.path),
         "sample_bytes": 0 if sample is None else sample.received,
-        "commit": None if version is None else version.commit_hash,
-        "made_at": None if version is None or not version.made_at else version.made_at.isoformat(),
-        "age": lag.age.value,
-        "commits_apart": lag.commits,
-        "hours_apart": _rounded(lag.hours, 2),
+        "commit": None if head is None else head.commit_hash,
+        "made_at": None if made_at is None else made_at.isoformat(),
+        "age": standing.age.value,
+        "commits_apart": standing.commits,
+        "hours_apart": None if standing.seconds is None else round(standing.seconds / _HOUR, 2),
         "honours_ranges": probe.honours_ranges,
         "redirects_to": None if probe.location_host is None else said(probe.location_host),
         "needs_login": probe.needs_login,
@@ -131,9 +132,9 @@ def _endpoint_document(ranked: Ranked) -> dict[str, Any]:
 def _lines(report: MirrorReport, named: list[str]) -> Iterator[str]:
     spec = report.spec
     heading = f"{spec.label} at {spec.revision}"
-    if report.newest is not None and report.newest.version is not None:
+    if report.newest is not None and report.newest.head is not None:
         newest = report.newest.endpoint.host if not report.newest.is_origin else "the origin"
-        heading += f"; {newest} has commit {report.newest.version.commit_hash[:12]}"
+        heading += f"; {newest} has commit {report.newest.head.commit_hash[:12]}"
     yield _cut(heading, _WIDTH)
     yield ""
     yield _ROW.format("", "endpoint", "latency", "rate", "commit", "ranges", "login").rstrip()
@@ -159,13 +160,13 @@ def _lines(report: MirrorReport, named: list[str]) -> Iterator[str]:
 
 def _row(ranked: Ranked) -> str:
     probe = ranked.probe
-    latency, rate, version = probe.latency_seconds, probe.rate, probe.version
+    latency, rate = probe.latency_seconds, probe.rate
     return _ROW.format(
         ranked.place or _UNKNOWN,
         _cut(_name(probe), _LONGEST_NAME),
         _UNKNOWN if latency is None else f"{latency * 1000:.0f} ms",
         _UNKNOWN if rate is None else f"{format_size(rate)}/s",
-        _UNKNOWN if version is None else _short(probe.lag),
+        _UNKNOWN if probe.head is None else _short(probe.standing),
         _yes_or_no(probe.honours_ranges),
         _yes_or_no(probe.needs_login),
     ).rstrip()
@@ -174,8 +175,8 @@ def _row(ranked: Ranked) -> str:
 def _remarks(ranked: Ranked) -> Iterator[str]:
     probe = ranked.probe
     remarks = [ranked.why]
-    if probe.lag.age in {Age.BEHIND, Age.AHEAD} and str(probe.lag) not in ranked.why:
-        remarks.append(str(probe.lag))
+    if probe.standing.is_elsewhere and str(probe.standing) not in ranked.why:
+        remarks.append(str(probe.standing))
     if probe.location_host is not None:
         remarks.append(f"bytes from {probe.location_host}")
     if probe.held is not None:
@@ -190,13 +191,11 @@ def _hints(ranked: Ranked) -> Iterator[str]:
         yield f"hint: {ranked.probe.remedy}"
 
 
-def _short(lag: Lag) -> str:
-    """Return the lag in a column's width."""
-    if lag.age not in {Age.BEHIND, Age.AHEAD}:
-        return str(lag.age.value)
-    if lag.commits is not None:
-        return f"{lag.commits} {lag.age.value}"
-    return str(lag.age.value)
+def _short(standing: Standing) -> str:
+    """Return the standing in a column's width."""
+    if standing.is_elsewhere and standing.commits is not None:
+        return f"{standing.commits} {standing.age.value}"
+    return str(standing.age.value)
 
 
 def _name(probe: Probe) -> str:

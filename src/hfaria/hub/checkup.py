@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from hfaria.errors import ExitCode, HfariaError, HubError, LeftEndpoint
 from hfaria.hub import wire
 from hfaria.hub.answers import refuse
-from hfaria.hub.client import redirect_target, trust
+from hfaria.hub.client import redirect_target
 from hfaria.hub.listing import ask_head, list_page, read_head
 from hfaria.hub.modelscope import modelscope_holdings
+from hfaria.hub.trust import trust
 from hfaria.rules.checkup import LAST_STEP, Check, fail, is_failure, ok, warn
 from hfaria.rules.diagnosis import ClockReading
 from hfaria.rules.endpoints import Api, Endpoint, same_host

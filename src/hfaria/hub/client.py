@@ -9,12 +9,12 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 from __future__ import annotations
 
 import re
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import huggingface_hub
 from huggingface_hub.utils import httpx
@@ -22,18 +22,22 @@ from huggingface_hub.utils import httpx
 from hfaria.errors import (
     EndpointUnreachable,
     HfariaError,
-    InvalidConfig,
     LeftEndpoint,
     NotAHub,
 )
+from hfaria.hub.limits import read_allowance, retry_after_seconds
+from hfaria.hub.pace import Pace
+from hfaria.hub.trust import trust
 from hfaria.redact import redact, redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hfaria.hub.limits import Allowance
     from hfaria.redact import Secret
     from hfaria.rules.endpoints import Endpoint
 
@@ -54,6 +58,12 @@ class Timeouts:
     read: float = 30.0
     whole: float = 300.0
     """For an answer that is read whole; one that drips would never end otherwise."""
+
+    @staticmethod
+    def within(seconds: float) -> Timeouts:
+        """Return limits none of which is longer than ``seconds``."""
+        usual = Timeouts()
+        return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
 
 
 class RequestFailed(EndpointUnreachable):
@@ -84,6 +94,9 @@ class HubClient:
     ca_bundle: Path | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     on_bad_token: Callable[[str], None] = lambda _message: None
+    on_allowance: Callable[[Endpoint, Allowance], None] = lambda _endpoint, _allowance: None
+    pace: Pace = field(default_factory=Pace)
+    """What streamed bodies may take a second."""
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: list[httpx.Client] = field(default_factory=list)
@@ -122,8 +135,19 @@ class HubClient:
             verify=self._trust,
         )
 
+    def leave(self) -> None:
+        """Close this thread's connections; those of a thread that ends would stay until `close`."""
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is not None:
+            del self._local.client
+            with self._lock:
+                if client in self._clients:
+                    self._clients.remove(client)
+            client.close()
+
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let nobody wait for the pace any more."""
+        self.pace.limit(None)
         with self._lock:
             clients, self._clients = self._clients, []
         for client in clients:
@@ -146,16 +170,26 @@ class HubClient:
         )
 
     def send(
-        self, method: str, url: str, *, endpoint: Endpoint, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        endpoint: Endpoint,
+        headers: dict[str, str] | None = None,
+        silence_seconds: float | None = None,
     ) -> httpx.Response:
         """Send a request and return the answer, whole.
+
+        ``silence_seconds`` limits the wait for each of its pieces more narrowly than usual.
 
         Redirects are followed on the endpoint's own host only; one that leads away is returned as
         it is. A token that is not accepted is left out of the second try, since public repos need
         none. Raises `RequestFailed` when no answer came, or one that asks to come back later.
         """
         for _ in range(_MOST_REDIRECTS):
-            response = self._send_once(method, url, endpoint, headers or {})
+            response = self._send_once(
+                method, url, endpoint, headers or {}, self.timeout(silence_seconds)
+            )
             location = response.headers.get("location")
             if not response.is_redirect or location is None:
                 return response
@@ -166,12 +200,17 @@ class HubClient:
         raise LeftEndpoint(f"{endpoint.host} redirects in a circle ({redact_url(url)})")
 
     def _send_once(
-        self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
+        self,
+        method: str,
+        url: str,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> httpx.Response:
         carries_token = self.carries_token(url)
-        response = self._exchange(method, url, endpoint, headers)
+        response = self._exchange(method, url, endpoint, headers, timeout)
         if carries_token and self._drops_token(response, url, endpoint):
-            response = self._exchange(method, url, endpoint, headers)
+            response = self._exchange(method, url, endpoint, headers, timeout)
         if response.status_code in _RETRY_LATER:
             raise self._later(response, endpoint)
         return response
@@ -189,12 +228,19 @@ class HubClient:
         return True
 
     def _exchange(
-        self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
+        self,
+        method: str,
+        url: str,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> httpx.Response:
         deadline = time.monotonic() + self.timeouts.whole
         body = bytearray()
         try:
-            with self.http.stream(method, url, headers=self._with_token(url, headers)) as response:
+            with self.http.stream(
+                method, url, headers=self._with_token(url, headers), timeout=timeout
+            ) as response:
                 for piece in response.iter_bytes():
                     body += piece
                     if len(body) > LARGEST_ANSWER:
@@ -203,6 +249,7 @@ class HubClient:
                         raise _out_of_time(endpoint)
         except httpx.HTTPError as exc:
             raise unreachable(exc, endpoint) from exc
+        self.note_allowance(response, endpoint)
         # What is in the body is decoded by now, and as long as it is.
         framing = {b"content-encoding", b"transfer-encoding"}
         return httpx.Response(
@@ -212,12 +259,36 @@ class HubClient:
             request=response.request,
         )
 
-    def stream(self, url: str, *, endpoint: Endpoint, headers: dict[str, str]) -> StreamedAnswer:
+    def timeout(self, silence_seconds: float | None) -> httpx.Timeout:
+        """Return the limits of one request, which may be narrower than the client's."""
+        read = self.timeouts.read if silence_seconds is None else silence_seconds
+        return httpx.Timeout(
+            min(read, self.timeouts.read), connect=min(read, self.timeouts.connect)
+        )
+
+    def note_allowance(self, response: httpx.Response, endpoint: Endpoint) -> None:
+        """Tell who wants to know what the answer's headers allow."""
+        allowance = read_allowance(response.headers)
+        if allowance is not None and same_host(str(response.url), endpoint.url):
+            self.on_allowance(endpoint, allowance)
+
+    def uses_proxy(self, url: str) -> bool:
+        """Tell whether requests to ``url`` go through a proxy."""
+        return bool(getproxies().get(urlsplit(url).scheme))
+
+    def stream(
+        self,
+        url: str,
+        *,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        silence_seconds: float | None = None,
+    ) -> StreamedAnswer:
         """Open a GET whose body is read piece by piece, following redirects as `send` does.
 
         The token goes only where it may; a redirect to another host is followed without it.
         """
-        return StreamedAnswer(self, url, endpoint, headers)
+        return StreamedAnswer(self, url, endpoint, headers, self.timeout(silence_seconds))
 
     def _with_token(self, url: str, headers: dict[str, str]) -> dict[str, str]:
         if self.carries_token(url) and self.token is not None:
@@ -237,9 +308,15 @@ class StreamedAnswer:
     """A context manager around one streamed GET."""
 
     def __init__(
-        self, client: HubClient, url: str, endpoint: Endpoint, headers: dict[str, str]
+        self,
+        client: HubClient,
+        url: str,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> None:
         self._client = client
+        self._timeout = timeout
         self._url = url
         self._endpoint = endpoint
         self._headers = headers
@@ -253,11 +330,13 @@ class StreamedAnswer:
                 "GET",
                 url,
                 headers=self._client._with_token(url, self._headers),  # noqa: SLF001
+                timeout=self._timeout,
             )
             try:
                 response = self._client.http.send(request, stream=True)
             except httpx.HTTPError as exc:
                 raise unreachable(exc, self._endpoint) from exc
+            self._client.note_allowance(response, self._endpoint)
             if carries_token and self._client._drops_token(response, url, self._endpoint):  # noqa: SLF001
                 response.close()
                 continue
@@ -282,23 +361,11 @@ class StreamedAnswer:
         if self._response is None:
             raise AssertionError("not entered")
         try:
-            yield from self._response.iter_raw(size)
+            for piece in self._response.iter_raw(size):
+                self._client.pace.take(len(piece))
+                yield piece
         except httpx.HTTPError as exc:
             raise unreachable(exc, self._endpoint) from exc
-
-
-def trust(ca_bundle: Path | None) -> ssl.SSLContext:
-    """Make the TLS settings once: reading a bundle takes longer than most requests."""
-    try:
-        if ca_bundle is not None:
-            return ssl.create_default_context(cafile=str(ca_bundle))
-        return httpx.create_ssl_context()
-    except OSError as exc:  # an `ssl.SSLError` is one, too
-        reason = "no certificate in it" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise InvalidConfig(
-            f"the CA bundle `{ca_bundle or 'SSL_CERT_FILE'}` can't be used: {reason}",
-            hint="a bundle is a file of certificates in PEM form",
-        ) from exc
 
 
 def redirect_target(response: httpx.Response, endpoint: Endpoint) -> str:
@@ -318,6 +385,9 @@ def says_bad_token(response: httpx.Response) -> bool:
 def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
     text = _ERROR_NUMBER.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
+    if isinstance(exc, httpx.ConnectTimeout):
+        failure = Failure(Reason.UNREACHABLE, "no connection in time")
+        return RequestFailed(f"{endpoint.host} can't be reached: no connection in time", failure)
     if isinstance(exc, httpx.TimeoutException):
         return _out_of_time(endpoint)
     if "certificate" in text.lower():
@@ -334,27 +404,15 @@ def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
             failure,
             hint="check HTTPS_PROXY and NO_PROXY",
         )
+    if isinstance(exc, httpx.ConnectError):
+        failure = Failure(Reason.UNREACHABLE, text)
+        return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
     failure = Failure(Reason.TRANSPORT, text)
-    return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
+    return RequestFailed(f"the connection to {endpoint.host} was lost: {text}", failure)
 
 
 def _out_of_time(endpoint: Endpoint) -> RequestFailed:
     return RequestFailed(f"{endpoint.host} did not answer in time", Failure(Reason.TIMEOUT))
-
-
-def retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """Return how long the server asks to wait: ``Retry-After`` (RFC 9110), else ``RateLimit``.
-
-    ``RateLimit: "api";r=0;t=55`` as in the IETF draft that the Hub follows.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
-    for part in headers.get("ratelimit", "").split(";"):
-        name, _, number = part.strip().partition("=")
-        if name == "t" and number.isdigit():
-            return float(number)
-    return None
 
 
 def failure_of(error: HfariaError) -> Failure:

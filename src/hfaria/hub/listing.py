@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from hfaria.hub.answers import refuse
 from hfaria.rules.endpoints import Endpoint, same_host
 from hfaria.rules.listing import RemoteFile, check_file
 from hfaria.rules.spec import RepoType, is_commit
+from hfaria.rules.staleness import HistoryEntry
+from hfaria.rules.words import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,27 +25,11 @@ _OK = 200
 
 # What each type's API can be asked for (the `Expand…Property_T` types of huggingface_hub 2.4.0).
 _EXPAND = {
-    RepoType.MODEL: ("sha", "lastModified", "gated", "private"),
-    RepoType.DATASET: ("sha", "lastModified", "gated", "private"),
-    RepoType.SPACE: ("sha", "lastModified", "private"),
+    RepoType.MODEL: ("sha", "gated", "private", "lastModified"),
+    RepoType.DATASET: ("sha", "gated", "private", "lastModified"),
+    RepoType.SPACE: ("sha", "private", "lastModified"),
     RepoType.KERNEL: (),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What an endpoint says of a repo at a revision."""
-
-    commit_hash: str
-    is_gated: bool
-    is_private: bool
-    made_at: datetime | None = None
-    """When the commit was made, by what the endpoint says."""
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether its bytes are refused to anonymous requests."""
-        return self.is_gated or self.is_private
 
 
 def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
@@ -80,20 +65,28 @@ def read_head(
         commit_hash,
         is_gated=document.get("gated") not in {None, False},
         is_private=document.get("private") is True,
-        made_at=_moment(document.get("lastModified")),
+        last_modified=_moment(document.get("lastModified")),
     )
 
 
-def list_commits(
+def list_history(
     client: HubClient, spec: RepoSpec, commit_hash: str, endpoint: Endpoint
-) -> tuple[str, ...]:
-    """Return the ids of a commit and of those before it, newest first, as far as one page goes."""
-    url = endpoint.join(spec.commits_path(commit_hash))
-    entries = _json(client.send("GET", url, endpoint=endpoint), spec, endpoint, client)
+) -> tuple[list[HistoryEntry], bool]:
+    """Return the newest commits up to ``commit_hash``, newest first, and whether that is all.
+
+    One page of the Hub's `/commits`, which holds 50 of them.
+    """
+    url = endpoint.join(spec.history_path(commit_hash))
+    response = client.send("GET", url, endpoint=endpoint)
+    entries = _json(response, spec, endpoint, client)
     if not isinstance(entries, list):
         raise MalformedListing(f"{endpoint.host} does not list commits as a list")
-    ids = (entry.get("id") for entry in entries if isinstance(entry, dict))
-    return tuple(one for one in ids if isinstance(one, str) and is_commit(one))
+    history = [
+        HistoryEntry(entry["id"], _moment(entry.get("date")))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    ]
+    return history, "next" not in response.links
 
 
 def list_page(
@@ -166,10 +159,10 @@ def _json(
 
 
 def _moment(value: object) -> datetime | None:
+    """Read a time as the Hub writes it, `2024-01-02T03:04:05.000Z`; None if it is none."""
     if not isinstance(value, str):
         return None
     try:
-        # Python 3.10 does not read the Z.
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hfaria.hub.client import RequestFailed, redirect_target, retry_after_seconds
+from hfaria.hub.client import RequestFailed, redirect_target
+from hfaria.hub.limits import retry_after_seconds
 from hfaria.redact import redact_url
 from hfaria.rules.endpoints import Api, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
@@ -39,6 +40,8 @@ def locate(
     commit_hash: str,
     transfer: Transfer,
     route: Route,
+    *,
+    silence_seconds: float | None = None,
 ) -> Location | Failure:
     """Ask the route's endpoint where the bytes are: a HEAD, stopping at the first other host.
 
@@ -51,10 +54,15 @@ def locate(
     url = source_url(spec, commit_hash, transfer, route)
     try:
         if endpoint.api is Api.MODELSCOPE:
-            return _locate_by_get(client, url, transfer, route)
+            return _locate_by_get(client, url, transfer, route, silence_seconds)
         # The courtesy header by which huggingface_hub 1.32 and later count a download once.
-        headers = {"X-HF-Download-Counter": "1"}
-        response = client.send("HEAD", url, endpoint=endpoint, headers=headers)
+        response = client.send(
+            "HEAD",
+            url,
+            endpoint=endpoint,
+            headers={"X-HF-Download-Counter": "1"},
+            silence_seconds=silence_seconds,
+        )
     except RequestFailed as exc:
         return exc.failure
     if not response.is_redirect and response.status_code != _OK:
@@ -77,10 +85,20 @@ def locate(
 
 
 def _locate_by_get(
-    client: HubClient, url: str, transfer: Transfer, route: Route
+    client: HubClient,
+    url: str,
+    transfer: Transfer,
+    route: Route,
+    silence_seconds: float | None,
 ) -> Location | Failure:
     """Ask for one byte and see who answers: ModelScope's API promises an answer to GET alone."""
-    with client.stream(url, endpoint=route.endpoint, headers={"range": "bytes=0-0"}) as response:
+    asked = client.stream(
+        url,
+        endpoint=route.endpoint,
+        headers={"range": "bytes=0-0"},
+        silence_seconds=silence_seconds,
+    )
+    with asked as response:
         found = str(response.url)
         if response.status_code not in {_OK, _PARTIAL}:
             return _failure(response, at_cdn=not same_host(found, url))

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from hfaria.errors import EndpointUnreachable, GatedRepo, HfariaError, LeftEndpoint
 from hfaria.hub.client import RequestFailed
-from hfaria.hub.listing import ask_head, list_commits, list_page, read_head
+from hfaria.hub.listing import ask_head, list_history, list_page, read_head
 from hfaria.hub.modelscope import modelscope_holdings
 from hfaria.rules.endpoints import Endpoint, same_host
 from hfaria.rules.failures import failure_from_status
-from hfaria.rules.lag import Version
 from hfaria.rules.probe import Probe, Sample
+from hfaria.rules.standing import History
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +63,7 @@ def probe_listing(asking: Asking) -> Iterator[Probe]:
         )
         yield replace(probe, problem="no listing in time")
         head = read_head(response, client, spec, endpoint)
-        version = Version(head.commit_hash, head.made_at)
-        probe = replace(probe, version=version, needs_login=head.needs_token)
+        probe = replace(probe, head=head, needs_login=head.needs_token)
         yield replace(probe, problem="no listing in time")
         files, following = list_page(client, spec, head.commit_hash, endpoint, None)
         probe = replace(
@@ -140,12 +139,13 @@ def probe_bytes(asking: Asking, probe: Probe, *, seconds: float) -> Iterator[Pro
         yield _refused(probe, exc)
 
 
-def commits_before(asking: Asking, commit_hash: str) -> tuple[str, ...]:
+def history_of(asking: Asking, commit_hash: str) -> History:
     """Return the commit and its predecessors, or nothing where the endpoint doesn't tell."""
     try:
-        return list_commits(asking.client, asking.spec, commit_hash, asking.endpoint)
+        entries, is_whole = list_history(asking.client, asking.spec, commit_hash, asking.endpoint)
     except HfariaError:
-        return ()
+        return History()
+    return History(tuple(entries), is_whole)
 
 
 def _measured(
@@ -227,7 +227,7 @@ def _refused(probe: Probe, exc: HfariaError) -> Probe:
         return replace(probe, is_reachable=probe.is_reachable or exc.failure.status is not None)
     if isinstance(exc, GatedRepo):
         probe = replace(probe, needs_login=True)
-    if isinstance(exc, LeftEndpoint) and probe.version is not None:
+    if isinstance(exc, LeftEndpoint) and probe.head is not None:
         probe = replace(probe, keeps_listings=False)
     return replace(probe, is_reachable=True)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfaria.rules.lag import Lag
+from hfaria.rules.standing import Standing
 
 if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
-    from hfaria.rules.lag import Version
     from hfaria.rules.listing import RemoteFile
+    from hfaria.rules.words import Head
 
 SHORTEST_SAMPLE = 1 << 16
 LONG_ENOUGH_SECONDS = 1.0
@@ -60,8 +60,8 @@ class Probe:
     remedy: str | None = None
     is_reachable: bool = False
     latency_seconds: float | None = None
-    version: Version | None = None
-    lag: Lag = field(default_factory=Lag)
+    head: Head | None = None
+    standing: Standing = field(default_factory=Standing)
     needs_login: bool | None = None
     keeps_listings: bool | None = None
     sample: Sample | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hfaria.rules.lag import Age
+from hfaria.rules.standing import Age
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def expected_seconds(probe: Probe) -> float | None:
     if probe.rate is None:
         return None
     seconds = _TYPICAL_SIZE / probe.rate + _TYPICAL_REQUESTS * (probe.latency_seconds or 0.0)
-    if probe.lag.age is Age.BEHIND:
+    if probe.standing.age is Age.BEHIND:
         seconds *= _BEHIND
     if probe.honours_ranges is False:
         seconds *= _NO_RANGES
@@ -111,6 +111,6 @@ def _why(probe: Probe, place: int, ordered: Sequence[Probe]) -> str:
 def _though(probe: Probe) -> str:
     if probe.honours_ranges is False:
         return ", though it can't continue inside a file"
-    if probe.lag.age is Age.BEHIND:
-        return f", though {probe.lag}"
+    if probe.standing.age is Age.BEHIND:
+        return f", though {probe.standing}"
     return ""

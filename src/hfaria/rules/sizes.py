@@ -79,3 +79,8 @@ def count(number: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {plural}"
+
+
+def format_range(start: int, end: int) -> str:
+    """Name the bytes from ``start`` up to, and not with, ``end``."""
+    return f"byte {start}" if end == start + 1 else f"bytes {start}-{end - 1}"

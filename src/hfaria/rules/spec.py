@@ -96,8 +96,8 @@ class RepoSpec:
         """API path of the listing of a commit, without its query."""
         return f"api/{self.plural}/{self.repo_id}/tree/{commit_hash}"
 
-    def commits_path(self, commit_hash: str) -> str:
-        """API path of the commits that lead to this one, newest first."""
+    def history_path(self, commit_hash: str) -> str:
+        """API path of the commits up to a commit, newest first."""
         return f"api/{self.plural}/{self.repo_id}/commits/{commit_hash}"
 
     def resolve_path(self, commit_hash: str, path: str) -> str:

@@ -12,22 +12,24 @@ from hfaria.errors import EndpointUnreachable
 from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.probe import (
     Asking,
-    commits_before,
+    history_of,
     probe_bytes,
     probe_holdings,
     probe_listing,
 )
 from hfaria.hub.token import token_source
 from hfaria.rules.endpoints import Api
-from hfaria.rules.lag import Lag, lag_between
 from hfaria.rules.listing import Listing
 from hfaria.rules.probe import Probe
 from hfaria.rules.ranking import note_differing_bytes, rank
 from hfaria.rules.sizes import count
+from hfaria.rules.staleness import newest
+from hfaria.rules.standing import History, Standing, standing_of
+from hfaria.rules.words import Candidate
 from hfaria.workflows.bounded import run_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
@@ -93,65 +95,71 @@ def probe_mirrors(
         hubs = [asking for asking in asked if asking.endpoint.api is Api.HUB]
         courses = run_bounded([probe_listing(asking) for asking in hubs], seconds=_LISTING_SECONDS)
         probes = _last_words(courses)
-        newest = _newest(probes)
-        probes = _with_lags(hubs, probes, newest)
-        probes = _with_other_apis(asked, probes, newest)
+        best = _newest(settings, probes)
+        probes = _with_standings(hubs, probes, best)
+        probes = _with_other_apis(asked, probes)
         probes = _with_bytes(asked, probes)
     ranked = rank(note_differing_bytes(probes))
-    return MirrorReport(spec, ranked, newest)
+    return MirrorReport(spec, ranked, best)
 
 
-def _newest(probes: Sequence[Probe]) -> Probe | None:
-    """Return the probe of the origin, if it knows the repo, else the one with the newest commit."""
-    known = [probe for probe in probes if probe.version is not None]
-    for probe in known:
-        if probe.is_origin:
-            return probe
-    dated = [
-        (probe.version.made_at, -number, probe)
-        for number, probe in enumerate(known)
-        if probe.version is not None and probe.version.made_at is not None
+def _newest(settings: Settings, probes: Sequence[Probe]) -> Probe | None:
+    """Return the probe whose commit the others are compared with."""
+    configured = {one.endpoint: one for one in settings.endpoints}
+    by_endpoint = {probe.endpoint: probe for probe in probes}
+    found = [
+        Candidate(configured[probe.endpoint], probe.head)
+        for probe in probes
+        if probe.head is not None
     ]
-    if dated:
-        return max(dated)[2]
-    return known[0] if known else None
+    return by_endpoint[newest(found, settings.origin).endpoint] if found else None
 
 
-def _with_lags(
-    asked: Sequence[Asking], probes: Sequence[Probe], newest: Probe | None
+def _with_standings(
+    asked: Sequence[Asking], probes: Sequence[Probe], best: Probe | None
 ) -> list[Probe]:
-    if newest is None or newest.version is None:
+    if best is None or best.head is None:
         return list(probes)
-    others = {
-        probe.version.commit_hash: asking
+    heads = {
+        probe.head.commit_hash: asking
         for asking, probe in zip(asked, probes, strict=True)
-        if probe.version is not None and probe.version.commit_hash != newest.version.commit_hash
+        if probe.head is not None
     }
-    if not others:
-        return [replace(probe, lag=_lag(probe, newest, {})) for probe in probes]
-    best = next(one for one in asked if one.endpoint == newest.endpoint)
-    questions = {newest.version.commit_hash: best, **others}
-    courses = run_bounded(
-        [_once(partial(commits_before, asking, commit)) for commit, asking in questions.items()],
-        seconds=_HISTORY_SECONDS,
+    heads[best.head.commit_hash] = next(one for one in asked if one.endpoint == best.endpoint)
+    histories: dict[str, History] = {}
+    if len(heads) > 1:
+        courses = run_bounded(
+            [_once(partial(history_of, asking, commit)) for commit, asking in heads.items()],
+            seconds=_HISTORY_SECONDS,
+        )
+        histories = {
+            commit: course.items[0]
+            for commit, course in zip(heads, courses, strict=True)
+            if course.items
+        }
+    return [replace(probe, standing=_standing(probe, best, histories)) for probe in probes]
+
+
+def _standing(probe: Probe, best: Probe, histories: Mapping[str, History]) -> Standing:
+    if probe.head is None or best.head is None:
+        return Standing()
+    return standing_of(
+        probe.head,
+        best.head,
+        history=histories.get(best.head.commit_hash, History()),
+        own_history=histories.get(probe.head.commit_hash, History()),
     )
-    histories = {
-        commit: course.items[0] if course.items else ()
-        for commit, course in zip(questions, courses, strict=True)
-    }
-    return [replace(probe, lag=_lag(probe, newest, histories)) for probe in probes]
 
 
-def _with_other_apis(
-    asked: Sequence[Asking], hubs: Sequence[Probe], newest: Probe | None
-) -> list[Probe]:
+def _with_other_apis(asked: Sequence[Asking], hubs: Sequence[Probe]) -> list[Probe]:
     """Add the endpoints that are no Hubs, each asked what it has of a Hub's listing."""
     others = [asking for asking in asked if asking.endpoint.api is Api.MODELSCOPE]
-    if newest is None or newest.version is None:
+    listed = next((probe for probe in hubs if probe.files and probe.head is not None), None)
+    if listed is None or listed.head is None:
         problem = "no Hub gave a listing to compare its files with"
         found = [Probe(one.endpoint, is_origin=False, problem=problem) for one in others]
     else:
-        listing = Listing(newest.version.commit_hash, newest.files)
+        listing = Listing(listed.head.commit_hash, listed.files)
         found = _last_words(
             run_bounded(
                 [probe_holdings(asking, listing) for asking in others], seconds=_HISTORY_SECONDS
@@ -159,17 +167,6 @@ def _with_other_apis(
         )
     by_endpoint = {probe.endpoint: probe for probe in (*hubs, *found)}
     return [by_endpoint[asking.endpoint] for asking in asked]
-
-
-def _lag(probe: Probe, newest: Probe, histories: dict[str, tuple[str, ...]]) -> Lag:
-    if probe.version is None or newest.version is None:
-        return Lag()
-    return lag_between(
-        probe.version,
-        newest.version,
-        history=histories.get(newest.version.commit_hash, ()),
-        own_history=histories.get(probe.version.commit_hash, ()),
-    )
 
 
 def _with_bytes(asked: Sequence[Asking], probes: Sequence[Probe]) -> list[Probe]:

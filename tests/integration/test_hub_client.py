@@ -55,6 +55,21 @@ def test_an_answer_without_end_is_not_kept(client: HubClient) -> None:
     assert hub_client.LARGEST_ANSWER < 100e6
 
 
+def test_a_redirect_that_never_ends_is_followed_all_the_same(client: HubClient) -> None:
+    def answer(head: str) -> Iterator[bytes | float]:
+        if head.startswith("GET /there"):
+            yield HEAD + b"Content-Length: 2\r\n\r\n{}"
+            return
+        yield b"HTTP/1.1 302 Found\r\nLocation: /there\r\nTransfer-Encoding: chunked\r\n\r\n"
+        while True:
+            yield MEGABYTE
+
+    with RawServer(answer) as server:
+        endpoint = Endpoint(server.url)
+        with client.stream(server.url, endpoint=endpoint, headers={}) as response:
+            assert response.read() == b"{}"
+
+
 def test_a_head_keeps_the_length_that_it_names(client: HubClient) -> None:
     with RawServer(lambda _: [HEAD + b"Content-Length: 1234567\r\n\r\n"]) as server:
         response = client.send("HEAD", server.url, endpoint=Endpoint(server.url))

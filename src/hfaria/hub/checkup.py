@@ -92,7 +92,9 @@ class EndpointCheckup:
     def _check_tcp(self) -> Check:
         host, port = self._address(self.endpoint.url)
         seconds = wire.connect(host, port, seconds=STEP_SECONDS)
-        return self._fine("tcp", f"{host}:{port} accepts connections, {_milliseconds(seconds)}")
+        return self._fine(
+            "tcp", f"{wire.named(host, port)} accepts connections, {_milliseconds(seconds)}"
+        )
 
     def _check_proxy(self) -> Check:
         proxy = self.proxy or ""
@@ -104,7 +106,9 @@ class EndpointCheckup:
                 f"the proxy on the way to {self.endpoint.host}: {exc.message}",
                 hint="correct HTTPS_PROXY, or exempt the host with NO_PROXY",
             ) from exc
-        return self._fine("proxy", f"{self.endpoint.host} is reached through {host}:{port}")
+        return self._fine(
+            "proxy", f"{self.endpoint.host} is reached through {wire.named(host, port)}"
+        )
 
     def _check_tls(self) -> Check:
         host, port = self._address(self.endpoint.url)
@@ -156,7 +160,18 @@ class EndpointCheckup:
             if parts.scheme not in _PORTS:
                 raise LeftEndpoint(f"{endpoint.host} leads to what is no web address")
             source = Endpoint(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+            self._check_engine_trusts(source)
         return self._one_byte(url, source, largest)
+
+    def _check_engine_trusts(self, source: Endpoint) -> None:
+        """See that the engine, which goes there too, trusts the host; raises if it doesn't."""
+        if self.engine_ca_bundle is None or self.proxy is not None:
+            return
+        if urlsplit(source.url).scheme == "https":
+            host, port = self._address(source.url)
+            wire.shake_hands(
+                host, port, {"the engine": trust(self.engine_ca_bundle)}, seconds=STEP_SECONDS
+            )
 
     def _one_byte(self, url: str, source: Endpoint, file: RemoteFile) -> Check:
         started = time.monotonic()

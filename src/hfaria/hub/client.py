@@ -46,6 +46,7 @@ LARGEST_ANSWER = 64 * 2**20
 
 _ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _MOST_REDIRECTS = 5
+_FAREWELL_LENGTH, _FAREWELL_SECONDS = 1 << 16, 2.0
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
 
@@ -346,8 +347,7 @@ class StreamedAnswer:
                 return response
             url = redirect_target(response, self._endpoint)
             try:
-                # Read to its end, the connection serves the next request; closed early it is lost.
-                response.read()
+                _finish(response)
             except httpx.HTTPError as exc:
                 raise unreachable(exc, self._endpoint) from exc
         raise LeftEndpoint(f"{self._endpoint.host} redirects in a circle ({redact_url(url)})")
@@ -366,6 +366,17 @@ class StreamedAnswer:
                 yield piece
         except httpx.HTTPError as exc:
             raise unreachable(exc, self._endpoint) from exc
+
+
+def _finish(response: httpx.Response) -> None:
+    """Read to the end, so that the connection serves the next request, unless that takes long."""
+    deadline = time.monotonic() + _FAREWELL_SECONDS
+    length = 0
+    for piece in response.iter_raw():
+        length += len(piece)
+        if length > _FAREWELL_LENGTH or time.monotonic() > deadline:
+            break
+    response.close()
 
 
 def redirect_target(response: httpx.Response, endpoint: Endpoint) -> str:

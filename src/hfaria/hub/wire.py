@@ -61,13 +61,18 @@ def shake_hands(
     return tuple(trusting)
 
 
+def named(host: str, port: int) -> str:
+    """Return host and port as URLs write them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _connection(host: str, port: int, seconds: float) -> socket.socket:
     try:
         return socket.create_connection((host, port), timeout=seconds)
     except (OSError, UnicodeError) as exc:
         text = _reason(exc, f"no answer within {seconds:.0f} s")
         raise EndpointUnreachable(
-            f"{host}:{port} does not accept connections: {text}",
+            f"{named(host, port)} does not accept connections: {text}",
             hint="a firewall may be in the way, or the server is down; behind a proxy, set "
             "HTTPS_PROXY",
         ) from exc
@@ -87,7 +92,7 @@ def _shake_hands(host: str, port: int, context: ssl.SSLContext, seconds: float) 
             what = exc.reason if isinstance(exc, ssl.SSLError) else None
             text = what or _reason(exc, f"no answer within {seconds:.0f} s")
             raise EndpointUnreachable(
-                f"{host}:{port} does not speak TLS: {text}", hint=_PORTAL_HINT
+                f"{named(host, port)} does not speak TLS: {text}", hint=_PORTAL_HINT
             ) from exc
 
 

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 64 * 2**20
 """Bytes of an answer that is read whole; a listing's page of 1,000 entries has less than 1 MiB."""
 
-_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _MOST_REDIRECTS = 5
 _FAREWELL_LENGTH, _FAREWELL_SECONDS = 1 << 16, 2.0
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")  # the system's number says nothing to a user
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
 
@@ -395,7 +395,7 @@ def says_bad_token(response: httpx.Response) -> bool:
 
 def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
-    text = _ERROR_NUMBER.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
+    text = _ERRNO.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
     if isinstance(exc, httpx.ConnectTimeout):
         failure = Failure(Reason.UNREACHABLE, "no connection in time")
         return RequestFailed(f"{endpoint.host} can't be reached: no connection in time", failure)

@@ -33,7 +33,8 @@ def pull(
     local_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
     endpoint: str | Sequence[str] | None = None,
-    use_origin: bool = True,
+    use_origin: bool | None = None,
+    stale: str | None = None,
     trusted_endpoints: Sequence[str] = (),
     token: str | None = None,
     connections: int | None = None,
@@ -64,11 +65,12 @@ def pull(
             cache_dir=None if cache_dir is None else Path(cache_dir),
             endpoints=(endpoint,) if isinstance(endpoint, str) else tuple(endpoint or ()),
             use_origin=use_origin,
+            stale=stale,
             trusted_endpoints=tuple(trusted_endpoints),
             connections=connections,
             jobs=jobs,
             reserve=reserve,
-            patience_seconds=patience_seconds,
+            patience=patience_seconds,
         )
     )
     reporter = (

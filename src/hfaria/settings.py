@@ -6,7 +6,6 @@ parts as arguments.
 
 from __future__ import annotations
 
-import math
 import os
 import ssl
 import sys
@@ -16,14 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
-from hfaria.rules.endpoints import (
-    KNOWN_MIRRORS,
-    ORIGIN_URL,
-    ConfiguredEndpoint,
-    Endpoint,
-    parse_endpoint,
-)
-from hfaria.rules.sizes import parse_size
+from hfaria.rules.endpoint_order import put_in_order, read_address_book, trusted_endpoints
+from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
+from hfaria.rules.sizes import parse_duration, parse_size
+from hfaria.rules.staleness import Stale
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,7 +26,7 @@ else:  # pragma: no cover - depends on the interpreter
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEFAULT_RESERVE = "10GB"
 DEFAULT_JOBS = 4
@@ -51,12 +46,15 @@ _CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "endpoint": str,
     "endpoints": list,
     "jobs": int,
+    "mirrors": dict,
     "origin": str,
-    "patience": (int, float),
+    "patience": (int, float, str),
     "reserve": (str, int),
     "rpc_secret_file": str,
     "rpc_url": str,
+    "stale": str,
     "trusted_endpoints": list,
+    "use_origin": bool,
 }
 _PROXY_VARIABLES = {
     "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
@@ -78,11 +76,12 @@ class Overrides:
     cache_dir: Path | None = None
     endpoints: tuple[str, ...] = ()
     use_origin: bool | None = None
+    stale: str | None = None
     trusted_endpoints: tuple[str, ...] = ()
     connections: int | None = None
     jobs: int | None = None
     reserve: str | int | None = None
-    patience_seconds: float | None = None
+    patience: str | float | None = None
     rpc_url: str | None = None
     rpc_secret_file: Path | None = None
 
@@ -93,7 +92,9 @@ class Settings:
 
     cache_dir: Path
     endpoints: tuple[ConfiguredEndpoint, ...]
-    """In the order they are asked; never empty. The origin is the last unless it was refused."""
+    """In the order they are asked; one Hub at least. The origin is the last unless refused."""
+    stale: Stale | None
+    """What to do about a mirror that is behind; None: say it, and take the newest commit."""
     origin: Endpoint
     trusted: tuple[Endpoint, ...]
     """Endpoints that may see the token: the origin first, then those the user named."""
@@ -123,8 +124,13 @@ class Settings:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint that is asked first."""
-        return self.endpoints[0].endpoint
+        """The Hub or mirror that is asked first."""
+        return next(c.endpoint for c in self.endpoints if c.endpoint.api is Api.HUB)
+
+    @property
+    def uses_origin(self) -> bool:
+        """Whether the origin may be asked at all."""
+        return any(configured.endpoint == self.origin for configured in self.endpoints)
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None) -> Settings:
@@ -138,23 +144,36 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
     origin = _endpoint(
         (env.get("HFARIA_ORIGIN"), "HFARIA_ORIGIN"), (config.get("origin"), named("origin"))
     ) or Endpoint(ORIGIN_URL)
-    named_endpoints = _named_endpoints(
-        [(text, "--endpoint") for text in overrides.endpoints],
-        [(text, "HFARIA_ENDPOINTS") for text in _words(env.get("HFARIA_ENDPOINTS"))],
-        [(text, named("endpoints")) for text in config.get("endpoints", ())],
-        [(text, named("endpoint")) for text in [config.get("endpoint")] if text],
-        [(text, "HF_ENDPOINT") for text in [env.get("HF_ENDPOINT")] if text],
+    book = read_address_book(config.get("mirrors", {}), origin, named_by=named("mirrors"))
+    use_origin = _first(overrides.use_origin, config.get("use_origin"), default=True)
+    endpoints = put_in_order(
+        _strongest(
+            [(text, "--endpoint") for text in overrides.endpoints],
+            [(text, "HFARIA_ENDPOINTS") for text in _words(env.get("HFARIA_ENDPOINTS"))],
+            _configured_endpoints(config, named),
+            [(text, "HF_ENDPOINT") for text in [env.get("HF_ENDPOINT")] if text],
+        ),
+        book,
+        use_origin=use_origin,
     )
     trusted = [
         *((text, "--trust-endpoint") for text in overrides.trusted_endpoints),
         *((t, "HFARIA_TRUSTED_ENDPOINTS") for t in _words(env.get("HFARIA_TRUSTED_ENDPOINTS"))),
         *((str(text), named("trusted_endpoints")) for text in config.get("trusted_endpoints", ())),
     ]
+    stale = _stale(
+        (overrides.stale, "--stale"),
+        (env.get("HFARIA_STALE"), "HFARIA_STALE"),
+        (config.get("stale"), named("stale")),
+    )
+    if stale is Stale.ORIGIN and not any(each.endpoint == origin for each in endpoints):
+        raise UsageError("`--stale origin` asks the origin, which `--no-origin` rules out")
     return Settings(
         cache_dir=_cache_dir(overrides, env, config),
-        endpoints=_in_order(named_endpoints, origin, use_origin=overrides.use_origin is not False),
+        endpoints=endpoints,
+        stale=stale,
         origin=origin,
-        trusted=(origin, *(parse_endpoint(text, named_by=source) for text, source in trusted)),
+        trusted=trusted_endpoints(trusted, book),
         connections=_within(
             (overrides.connections, "--connections"),
             (config.get("connections"), named("connections")),
@@ -173,7 +192,9 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
             (config.get("reserve"), named("reserve")),
         ),
         patience_seconds=_patience(
-            (overrides.patience_seconds, "--patience"), (config.get("patience"), named("patience"))
+            (overrides.patience, "--patience"),
+            (env.get("HFARIA_PATIENCE"), "HFARIA_PATIENCE"),
+            (config.get("patience"), named("patience")),
         ),
         aria2c=env.get("HFARIA_ARIA2C") or config.get("aria2c"),
         aria2_conf=_path(env.get("HFARIA_ARIA2_CONF") or config.get("aria2_conf")),
@@ -217,7 +238,8 @@ def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
                 f"the config file `{path}` has an unknown key `{key}`",
                 hint=f"known keys: {', '.join(_CONFIG_KEYS)}",
             )
-        if not isinstance(value, _CONFIG_KEYS[key]) or isinstance(value, bool):
+        is_switch = _CONFIG_KEYS[key] is bool
+        if not isinstance(value, _CONFIG_KEYS[key]) or isinstance(value, bool) is not is_switch:
             raise InvalidConfig(f"`{key}` in {path} has the wrong type")
     return config, path
 
@@ -229,27 +251,33 @@ def _endpoint(*candidates: tuple[str | None, str]) -> Endpoint | None:
     return None
 
 
-def _named_endpoints(*sources: list[tuple[str, str]]) -> list[Endpoint]:
-    """Return what the strongest source names, each endpoint once."""
-    for source in sources:
-        if source:
-            found = [
-                KNOWN_MIRRORS.get(text.strip()) or parse_endpoint(str(text), named_by=named_by)
-                for text, named_by in source
-            ]
-            return list(dict.fromkeys(found))
-    return []
+def _strongest(*sources: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what the first source names that names anything."""
+    return next((source for source in sources if source), [])
 
 
-def _in_order(
-    named: list[Endpoint], origin: Endpoint, *, use_origin: bool
-) -> tuple[ConfiguredEndpoint, ...]:
-    chosen = [ConfiguredEndpoint(endpoint) for endpoint in named]
-    if use_origin and origin not in named:
-        chosen.append(ConfiguredEndpoint(origin, is_fallback=bool(named)))
-    if not chosen:
-        raise UsageError("`--no-origin` leaves no endpoint", hint="name one with `--endpoint`")
-    return tuple(chosen)
+def _configured_endpoints(
+    config: Mapping[str, Any], named: Callable[[str], str]
+) -> list[tuple[str, str]]:
+    if "endpoint" in config and "endpoints" in config:
+        raise InvalidConfig(f"{named('endpoint')} and `endpoints` say the same: keep one of them")
+    listed = [(str(text), named("endpoints")) for text in config.get("endpoints", ())]
+    return listed or [(text, named("endpoint")) for text in [config.get("endpoint")] if text]
+
+
+def _first(*candidates: bool | None, default: bool) -> bool:
+    return next((value for value in candidates if value is not None), default)
+
+
+def _stale(*candidates: tuple[str | None, str]) -> Stale | None:
+    for text, source in candidates:
+        if text:
+            try:
+                return Stale(text)
+            except ValueError as exc:
+                known = ", ".join(each.value for each in Stale)
+                raise UsageError(f"{source}: `{text}` is not one of {known}") from exc
+    return None
 
 
 def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str, Any]) -> Path:
@@ -288,12 +316,15 @@ def _reserve(*candidates: tuple[str | int | None, str]) -> int:
     return parse_size(DEFAULT_RESERVE, named_by="reserve")
 
 
-def _patience(*candidates: tuple[float | None, str]) -> float:
+def _patience(*candidates: tuple[str | float | None, str]) -> float:
     for value, source in candidates:
-        if value is not None:
-            if not 0 < value < math.inf:  # TOML can say nan, too
-                raise UsageError(f"{source} is {value}: it must be more than 0 seconds, and end")
-            return float(value)
+        if value is not None and value != "":
+            seconds = value
+            if isinstance(seconds, str):
+                seconds = parse_duration(seconds, named_by=source)
+            if not seconds > 0:  # TOML can say nan, too
+                raise UsageError(f"{source} is {value}: it must be more than 0 seconds")
+            return float(seconds)
     return DEFAULT_PATIENCE_SECONDS
 
 

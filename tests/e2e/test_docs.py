@@ -19,7 +19,7 @@ from hfaria import errors, settings
 from hfaria.cli.main import cli
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.rules import receipt
-from hfaria.rules.endpoints import parse_endpoint
+from hfaria.rules.endpoints import KNOWN_MIRRORS
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
 from loopback_hub import Generated, LoopbackHub, repo
@@ -323,7 +323,7 @@ SHOWN = list(
     }.values()
 )
 # These need another machine, another Hub or a file of the user's: read, but not run.
-_ELSEWHERE = ("http://", "https://", "/", "~", "meta-llama/")
+_ELSEWHERE = ("http://", "https://", "/", "~", "meta-llama/", *KNOWN_MIRRORS)
 
 
 def is_runnable(environ: Mapping[str, str], arguments: Iterable[str]) -> bool:
@@ -335,8 +335,10 @@ def shown_id(shown: tuple[dict[str, str], list[str]]) -> str:
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=shown_id)
-def test_a_shown_command_is_understood(shown: tuple[dict[str, str], list[str]]) -> None:
-    _, (name, *arguments) = shown
+def test_a_shown_command_is_understood(
+    shown: tuple[dict[str, str], list[str]], tmp_path: Path
+) -> None:
+    environ, (name, *arguments) = shown
     context = cli.commands[name].make_context(name, list(arguments))
     given = context.params
     kind = given["repo_type"]
@@ -348,9 +350,16 @@ def test_a_shown_command_is_understood(shown: tuple[dict[str, str], list[str]]) 
     )
     _, warning = make_selection(names=names, include=given["include"], exclude=given["exclude"])
     assert warning is None
-    for endpoint in (given["endpoint"], *given["trusted_endpoints"]):
-        if endpoint is not None:
-            parse_endpoint(endpoint, named_by="the docs")
+    overrides = settings.Overrides(
+        endpoints=given["endpoints"],
+        use_origin=given["use_origin"],
+        stale=given["stale"],
+        trusted_endpoints=given["trusted_endpoints"],
+        patience=given["patience"],
+    )
+    config = tmp_path / "config.toml"
+    config.touch()
+    assert settings.load_settings(overrides, {"HFARIA_CONFIG": str(config), **environ}).endpoints
 
 
 @pytest.fixture(scope="module")

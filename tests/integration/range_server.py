@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -20,13 +21,17 @@ CHUNK = 16 * 1024
 class RangeServer:
     """Serves ``files`` by name; ``bytes_per_second`` is per connection, 0 for no limit."""
 
-    def __init__(self, files: Mapping[str, bytes], *, bytes_per_second: int = 0) -> None:
+    def __init__(
+        self, files: Mapping[str, bytes], *, bytes_per_second: int = 0, host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.files = dict(files)
         self.bytes_per_second = bytes_per_second
         self.bytes_sent = 0
         self.requests: list[tuple[str, str | None]] = []
         self.lines: list[str] = []
         self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,6 +41,7 @@ class RangeServer:
                 # What the kernel buffers counts as sent, so let it buffer little.
                 self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
                 super().setup()
+                outer._connections.add(self.request)
 
             def do_GET(self) -> None:
                 outer._answer(self)
@@ -50,7 +56,7 @@ class RangeServer:
             block_on_close = False
             request_queue_size = 256
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((host, 0), Handler)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.01,), daemon=True
@@ -66,7 +72,14 @@ class RangeServer:
         self._server.server_close()
 
     def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{name}"
+        return f"http://{self.host}:{self.port}/{name}"
+
+    def hang_up(self) -> None:
+        """Cut every connection, and accept no other."""
+        self._server.socket.close()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         with self._lock:

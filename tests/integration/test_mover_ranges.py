@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hfaria.engine.daemon import ManagedDaemon, find_engine, load_tunables
-from hfaria.engine.mover import Mover
+from hfaria.engine.mover import Mover, MoveRequest
 from hfaria.hub.client import HubClient
 from hfaria.hub.locate import locate
 from hfaria.rules.endpoints import Endpoint
@@ -48,7 +48,7 @@ def gets_at_the_cdn(tmp_path: Path, *, largest_whole_answer: int) -> list[str | 
 
         mover = Mover(partials, start, 4, "test", largest_whole_answer=largest_whole_answer)
         try:
-            events: list[Event] = mover.move([(transfer, location.url)])
+            events: list[Event] = mover.move([MoveRequest(transfer, location.url)])
             deadline = time.monotonic() + 20
             while Arrived(file.blob_name) not in events and time.monotonic() < deadline:
                 events = mover.poll()

@@ -23,6 +23,7 @@ LARGE = 8 * 2**20
 SMALL = 2**10
 SLOWEST_ANSWER = 30.0
 TRANSIENT = (
+    Failure(Reason.UNREACHABLE),
     Failure(Reason.TRANSPORT),
     Failure(Reason.TIMEOUT),
     Failure(Reason.SERVER_ERROR, status=503),
@@ -47,8 +48,16 @@ def transfer(name: str, size: int = LARGE) -> Transfer:
     return Transfer(name, size, f"folder/{name}", is_lfs=True)
 
 
-def route(name: str = "origin", *, is_private: bool = False) -> t.Route:
-    return t.Route(Endpoint(f"https://{name}.example"), is_private=is_private)
+def route(
+    name: str = "origin",
+    *,
+    is_private: bool = False,
+    is_fallback: bool = False,
+    connections: int | None = None,
+    holdings: t.Holdings | None = None,
+) -> t.Route:
+    endpoint = Endpoint(f"https://{name}.example")
+    return t.Route(endpoint, is_private, is_fallback, connections, holdings)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,12 @@ class Weather:
     disk_fills_up_after: int | None = None
     """The number of attempts after which the disk takes no more bytes."""
     finds_more_to_fetch: bool = False
+    liars: frozenset[str] = frozenset()
+    """Hosts whose bytes are always wrong."""
+    outages: tuple[tuple[str, float, float], ...] = ()
+    """Hosts that can't be reached, from when, until when, in seconds after the start."""
+    allowance: tuple[int, float] | None = None
+    """So many requests are answered in each window of so many seconds."""
 
 
 HOPELESS = Weather(locate_fails=0.3, fails_at_once=0.7, stalls=1.0)
@@ -78,6 +93,8 @@ HOPELESS = Weather(locate_fails=0.3, fails_at_once=0.7, stalls=1.0)
 class _Attempt:
     transfer: Transfer
     is_direct: bool
+    hosts: set[str] = field(default_factory=set)
+    is_mending: bool = False
 
 
 @dataclass
@@ -106,8 +123,13 @@ class World:
         self._wanted = {each.blob_name for each in self.transfers}
         self._order = itertools.count()
         self._heap: list[tuple[float, int, t.Event, _Attempt | None]] = []
-        self._locating: set[str] = set()
-        self._located: dict[str, tuple[t.Route, t.Location]] = {}
+        self._locating: set[tuple[str, t.Route]] = set()
+        self._located: dict[str, set[tuple[t.Route, t.Location]]] = {}
+        self._wrong: set[str] = set()
+        self._watched: set[t.Route] = set()
+        self.requests = self.limited = 0
+        self._window_began = self.now
+        self._window_count = 0
         self._moving: dict[str, _Attempt] = {}
         self._checking: set[str] = set()
         self._arrived: set[str] = set()
@@ -164,7 +186,7 @@ class World:
     def _happen(self, event: t.Event, events: list[t.Event]) -> None:
         match event:
             case t.Located() | t.NotLocated():
-                self._locating.discard(event.blob_name)
+                self._locating.discard((event.blob_name, event.route))
             case t.Progressed():
                 if event.held_bytes > self._held.get(event.blob_name, 0):
                     self.got_on_at = self.now
@@ -176,13 +198,20 @@ class World:
             case t.Failed() | t.Cancelled():
                 del self._moving[event.blob_name]
             case t.Published():
+                assert event.blob_name not in self._wrong
+                self._arrived.discard(event.blob_name)
                 self._checking.remove(event.blob_name)
                 self.published.append(event.blob_name)
                 self.got_on_at = self.now
             case t.Mismatched():
                 self._checking.remove(event.blob_name)
-                self._held.pop(event.blob_name, None)
                 self.got_on_at = self.now
+            case t.Mended():
+                del self._moving[event.blob_name]
+                self._arrived.add(event.blob_name)
+                self.got_on_at = self.now
+            case t.Reachable():
+                self._watched.remove(event.route)
             case t.EngineDied():
                 if not self._is_engine_alive or not self._with_engine():
                     return  # nobody looks at an engine that has nothing to do
@@ -191,7 +220,7 @@ class World:
                 if self._chance(self.weather.bytes_get_lost):
                     for attempt in self._with_engine():
                         self._held.pop(attempt.transfer.blob_name, None)
-            case t.Wanted() | t.Ticked():
+            case t.Wanted() | t.Ticked() | t.Allowed():
                 pass
         events.append(event)
 
@@ -211,11 +240,28 @@ class World:
                 self._assert_idle(command.transfer)
                 self.given_up[command.transfer.blob_name] = command.failure
             case t.Locate():
-                self._assert_idle(command.transfer)
                 self._locate(command)
             case t.Move() | t.MoveDirect():
                 self._assert_idle(command.transfer)
                 self._move(command)
+            case t.Mend():
+                self._assert_idle(command.transfer)
+                self._mend(command)
+            case t.AddSource():
+                attempt = self._moving[command.transfer.blob_name]
+                assert not attempt.is_direct
+                assert not command.route.is_fallback, "a fall-back shares nothing"
+                self._take_location(command.transfer, command.route, command.location)
+                attempt.hosts.add(command.route.endpoint.host)
+            case t.SetAside():
+                self._assert_idle(command.transfer)
+                self._held.pop(command.transfer.blob_name, None)
+                self._wrong.discard(command.transfer.blob_name)
+                self._arrived.discard(command.transfer.blob_name)
+            case t.Watch():
+                self._watch(command)
+            case t.Say():
+                assert "\n" not in command.message
             case t.Cancel():
                 attempt = self._moving[command.transfer.blob_name]
                 assert not attempt.is_direct
@@ -224,6 +270,7 @@ class World:
             case t.Discard():
                 self._assert_idle(command.transfer)
                 self._held.pop(command.transfer.blob_name, None)
+                self._wrong.discard(command.transfer.blob_name)
             case t.Check():
                 self._check(command.transfer)
 
@@ -234,46 +281,126 @@ class World:
         assert name not in self.published, f"{name} is published"
         assert name not in self._moving, f"{name} is moving"
         assert name not in self._checking, f"{name} is being checked"
-        assert name not in self._locating, f"{name} is being located"
 
     def _locate(self, command: t.Locate) -> None:
-        name = command.transfer.blob_name
-        assert command.route in self.routes
+        name, asked = command.transfer.blob_name, command.route
+        assert asked in self.routes
+        assert asked.has(name)
         assert self.window.is_large(command.transfer)
-        self.asked.add((name, command.route))
-        self._locating.add(name)
+        assert (name, asked) not in self._locating, "asked twice at once"
+        assert name not in self.given_up
+        assert name not in self.published
+        self.asked.add((name, asked))
+        self._locating.add((name, asked))
+        failure = self._refusal(asked)
+        if failure is not None:
+            self._later(0.02, t.NotLocated(name, asked, failure))
+            return
         seconds = self.random.choice([0.05, 0.05, 1.0, SLOWEST_ANSWER])
         if self._hits(name, self.weather.locate_fails):
             failure = self.random.choice(self.weather.failures)
-            self._later(seconds, t.NotLocated(name, command.route, failure))
+            self._later(seconds, t.NotLocated(name, asked, failure))
             return
         location = t.Location(
-            f"https://bytes.example/{name}?{next(self._order)}",
-            needs_token=command.route.is_private and self.random.random() < 0.5,
+            f"https://bytes.{asked.endpoint.host}/{name}?{next(self._order)}",
+            needs_token=asked.is_private and self.random.random() < 0.5,
             is_signed=True,
         )
-        self._located[name] = (command.route, location)
-        self._later(seconds, t.Located(name, command.route, location))
+        self._located.setdefault(name, set()).add((asked, location))
+        self._later(seconds, t.Located(name, asked, location))
+
+    def _refusal(self, asked: t.Route) -> Failure | None:
+        """Count a request at an endpoint that may be away, or have counted enough of them."""
+        if self._is_out(asked.endpoint.host):
+            return Failure(Reason.UNREACHABLE)
+        self.requests += 1
+        if self.weather.allowance is None:
+            return None
+        most, seconds = self.weather.allowance
+        if self.now - self._window_began >= seconds:
+            self._window_began, self._window_count = self.now, 0
+        self._window_count += 1
+        left = self._window_began + seconds - self.now
+        if self._window_count > most:
+            self.limited += 1
+            return Failure(Reason.RATE_LIMITED, status=429, retry_after_seconds=left)
+        self._later(0.01, t.Allowed(asked, most - self._window_count, left))
+        return None
+
+    def _is_out(self, host: str) -> bool:
+        since_start = self.now - self.started_at
+        return any(
+            name == host and begin <= since_start < end for name, begin, end in self.weather.outages
+        )
+
+    def _watch(self, command: t.Watch) -> None:
+        assert command.route not in self._watched, "watched twice"
+        self._watched.add(command.route)
+        host = command.route.endpoint.host
+        since_start = self.now - self.started_at
+        ends = [
+            end
+            for name, begin, end in self.weather.outages
+            if name == host and begin <= since_start < end
+        ]
+        wait = max([command.after_seconds, *(end - since_start for end in ends)])
+        self._later(wait + 0.25, t.Reachable(command.route))
+
+    def _take_location(self, each: Transfer, by: t.Route, location: t.Location) -> None:
+        # Each location is used at the route that gave it; engine connections that broke may use
+        # the same one again.
+        assert (by, location) in self._located.get(each.blob_name, set())
+        assert not location.needs_token or by.is_private
 
     def _move(self, command: t.Move | t.MoveDirect) -> None:
         each = command.transfer
         name = each.blob_name
         assert command.route in self.routes
         self.asked.add((name, command.route))
+        is_direct = isinstance(command, t.MoveDirect)
         if command.location is None:
             assert not self.window.is_large(each)
         else:
-            # Each location is used once, and at the route that gave it.
-            assert (command.route, command.location) == self._located.pop(name)
-            assert command.location.needs_token == isinstance(command, t.MoveDirect)
-        assert self._is_engine_alive or isinstance(command, t.MoveDirect)
-        attempt = self._moving[name] = _Attempt(each, isinstance(command, t.MoveDirect))
+            self._take_location(each, command.route, command.location)
+            assert command.location.needs_token == is_direct
+        assert self._is_engine_alive or is_direct
+        host = command.route.endpoint.host
+        attempt = self._moving[name] = _Attempt(each, is_direct, {host})
         self._attempts += 1
         full_at = self.weather.disk_fills_up_after
         if full_at is not None and self._attempts > full_at:
             self._later(0.1, t.Failed(name, Failure(Reason.DISK, "no space")), attempt)
             return
+        if command.location is None:
+            failure = self._refusal(command.route)
+            if failure is not None:
+                self._later(0.02, t.Failed(name, failure), attempt)
+                return
         self._plan_attempt(attempt)
+
+    def _mend(self, command: t.Mend) -> None:
+        each = command.transfer
+        name = each.blob_name
+        assert name in self._arrived, "there is nothing to compare with"
+        self._arrived.discard(name)
+        host = command.route.endpoint.host
+        self.asked.add((name, command.route))
+        attempt = self._moving[name] = _Attempt(each, is_direct=True, hosts={host}, is_mending=True)
+        seconds = self.random.choice([0.5, 5.0])
+        if self._hits(name, self.weather.fails_midway):
+            failure = self.random.choice(self.weather.failures)
+            self._arrived.add(name)
+            self._later(seconds, t.Failed(name, failure), attempt)
+            return
+        was_wrong = name in self._wrong
+        if host in self.weather.liars:
+            agrees = was_wrong and self.random.random() < 0.5
+            self._wrong.add(name)
+            replaced = () if agrees else ((0, 16),)
+        else:
+            self._wrong.discard(name)
+            replaced = ((0, 16),)
+        self._later(seconds, t.Mended(name, replaced), attempt)
 
     def _plan_attempt(self, attempt: _Attempt) -> None:
         name, size = attempt.transfer.blob_name, attempt.transfer.size
@@ -283,6 +410,8 @@ class World:
             return
         held = self._held.get(name, 0)
         self._later(0.1, t.Progressed(name, held), attempt)
+        if attempt.hosts & self.weather.liars:
+            self._wrong.add(name)
         will_fail = self._hits(name, self.weather.fails_midway)
         will_stall = not attempt.is_direct and self._hits(name, self.weather.stalls)
         will_die = not attempt.is_direct and self._hits(name, self.weather.engine_dies)
@@ -291,7 +420,7 @@ class World:
             steps = self.random.randint(1, 3)
             goal = held + (size - held) // 2 if will_fail or will_stall or will_die else size
             for step in range(1, steps + 1):
-                seconds += self.random.choice([0.2, 3.0])
+                seconds += self.random.choice([0.2, 2.0])
                 reached = held + (goal - held) * step // steps
                 self._later(seconds, t.Progressed(name, reached), attempt)
         if will_die:
@@ -306,12 +435,12 @@ class World:
     def _check(self, each: Transfer) -> None:
         name = each.blob_name
         self._assert_idle(each)
-        self._arrived.remove(name)
+        assert name in self._arrived
         self._checking.add(name)
         seconds = self.random.choice([0.01, 2.0])
         if self._hits(name, self.weather.salvage_was_wrong):
             self._later(seconds, t.Mismatched(name, "", was_salvaged=True))
-        elif self._hits(name, self.weather.mismatches):
+        elif name in self._wrong or self._hits(name, self.weather.mismatches):
             self._later(seconds, t.Mismatched(name, "other bytes", was_salvaged=False))
         else:
             self._later(seconds, t.Published(name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import ssl
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -8,7 +9,8 @@ import pytest
 
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
-from hfaria.rules.endpoints import ORIGIN_URL, Endpoint
+from hfaria.rules.endpoints import KNOWN_MIRRORS, ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint
+from hfaria.rules.staleness import Stale
 from hfaria.settings import (
     DEFAULT_CONNECTIONS,
     DEFAULT_JOBS,
@@ -64,8 +66,8 @@ Row: TypeAlias = tuple[str, dict[str, Any], dict[str, str], str, list[Any]]
 SOURCES: list[Row] = [
     (
         "endpoint",
-        {"endpoint": "https://flag.example"},
-        {"HF_ENDPOINT": "https://env.example"},
+        {"endpoints": ("https://flag.example",)},
+        {"HFARIA_ENDPOINTS": "https://env.example"},
         'endpoint = "https://file.example"',
         [Endpoint(f"https://{each}.example") for each in ("flag", "env", "file")],
     ),
@@ -97,7 +99,12 @@ SOURCES: list[Row] = [
      [None, Path("env"), Path("file")]),
     ("jobs", {"jobs": 7}, {}, "jobs = 9", [7, None, 9]),
     ("connections", {"connections": 3}, {}, "connections = 5", [3, None, 5]),
-    ("patience_seconds", {"patience_seconds": 5.0}, {}, "patience = 60", [5.0, None, 60.0]),
+    ("patience_seconds", {"patience": 5.0}, {"HFARIA_PATIENCE": "2h"}, "patience = 60",
+     [5.0, 7200.0, 60.0]),
+    ("stale", {"stale": "accept"}, {"HFARIA_STALE": "origin"}, 'stale = "fail"',
+     [Stale.ACCEPT, Stale.ORIGIN, Stale.FAIL]),
+    ("uses_origin", {"use_origin": True, "endpoints": ("hf-mirror",)}, {},
+     'use_origin = false\nendpoint = "hf-mirror"', [True, None, False]),
 ]  # fmt: skip
 
 
@@ -117,6 +124,130 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(config: Path,
 def test_without_an_endpoint_the_origin_is_asked(config: Path) -> None:
     settings = load(config, HFARIA_ORIGIN="http://127.0.0.1:9/")
     assert settings.endpoint == Endpoint("http://127.0.0.1:9")
+
+
+MIRROR, MODELSCOPE = KNOWN_MIRRORS["hf-mirror"], KNOWN_MIRRORS["modelscope"]
+HF = Endpoint(ORIGIN_URL)
+CAMPUS = Endpoint("https://hub.example.edu/hf")
+BOOK = """
+[mirrors]
+campus = "https://hub.example.edu/hf/"
+[mirrors.hf-mirror]
+connections = 4
+[mirrors.lab]
+url = "https://lab.example"
+proxy = "http://me:swordfish@proxy.example:3128"
+trusted = true
+"""
+
+
+def order(settings: Settings) -> list[Endpoint]:
+    return [each.endpoint for each in settings.endpoints]
+
+
+def test_known_mirrors_are_not_asked_unless_they_are_named(config: Path) -> None:
+    assert order(load(config)) == [HF]
+    assert order(load(config, BOOK)) == [HF]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "env", "text"),
+    [
+        ({"endpoints": ("campus", "hf-mirror")}, {"HFARIA_ENDPOINTS": "lab"}, ""),
+        ({}, {"HFARIA_ENDPOINTS": "campus, https://HF-mirror.com/", "HF_ENDPOINT": "lab"}, ""),
+        ({}, {"HF_ENDPOINT": "lab"}, 'endpoints = ["campus", "hf-mirror"]'),
+    ],
+    ids=["flag", "variable", "file"],
+)
+def test_the_strongest_source_says_the_order_and_the_origin_comes_last(
+    config: Path, overrides: dict[str, Any], env: dict[str, str], text: str
+) -> None:
+    settings = load(config, f"{text}\n{BOOK}", Overrides(**overrides), **env)
+    assert settings.endpoints == (
+        ConfiguredEndpoint(CAMPUS),
+        ConfiguredEndpoint(MIRROR, connections=4),
+        ConfiguredEndpoint(HF, is_fallback=True),
+    )
+    assert settings.endpoint == CAMPUS
+
+
+def test_hf_endpoint_comes_after_the_config_file(config: Path) -> None:
+    named = {"HF_ENDPOINT": "https://env.example"}
+    assert load(config, **named).endpoint == Endpoint("https://env.example")
+    file = load(config, 'endpoint = "https://file.example"', **named)
+    assert order(file) == [Endpoint("https://file.example"), HF]
+
+
+def test_the_origin_is_where_it_is_named(config: Path) -> None:
+    settings = load(config, "", Overrides(endpoints=("origin", "hf-mirror")))
+    assert settings.endpoints == (ConfiguredEndpoint(HF), ConfiguredEndpoint(MIRROR))
+    alone = load(config, "", Overrides(endpoints=("origin",), use_origin=False))
+    assert order(alone) == [HF]
+
+
+def test_without_the_origin_only_the_named_are_asked(config: Path) -> None:
+    settings = load(config, "", Overrides(endpoints=("hf-mirror",), use_origin=False))
+    assert order(settings) == [MIRROR]
+    assert not settings.uses_origin
+
+
+def test_options_belong_to_the_endpoint_however_it_is_named(config: Path) -> None:
+    settings = load(config, BOOK, HF_ENDPOINT="https://lab.example")
+    assert settings.endpoints[0].proxy == "http://me:swordfish@proxy.example:3128"
+    assert Endpoint("https://lab.example") in settings.trusted
+    assert "swordfish" not in repr(settings)
+    origin = load(config, "[mirrors.origin]\nconnections = 2")
+    assert origin.endpoints == (ConfiguredEndpoint(HF, connections=2),)
+
+
+@pytest.mark.parametrize(
+    "text", ["modelscope", "https://modelscope.cn", "modelscope+https://modelscope.cn/"]
+)
+def test_modelscope_gives_bytes_and_is_not_asked_for_listings(config: Path, text: str) -> None:
+    settings = load(config, "", Overrides(endpoints=(text,)))
+    assert order(settings) == [MODELSCOPE, HF]
+    assert settings.endpoint == HF
+    own = load(config, "", Overrides(endpoints=("modelscope+http://127.0.0.1:9/ms", "origin")))
+    assert order(own)[0] == Endpoint("http://127.0.0.1:9/ms", Api.MODELSCOPE)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text", "said"),
+    [
+        ({"endpoints": ("campus",)}, "", "--endpoint: `campus` is neither a URL nor a short name"),
+        ({"endpoints": ("hf-mirror", "https://hf-mirror.com")}, "", "named twice"),
+        ({"endpoints": ("origin", ORIGIN_URL)}, "", "named twice"),
+        ({"use_origin": False}, "", "`--no-origin` leaves no endpoint"),
+        ({"endpoints": ("modelscope",), "use_origin": False}, "", "no Hub to list the repo"),
+        ({"endpoints": ("hf-mirror",), "use_origin": False, "stale": "origin"}, "", "rules out"),
+        ({"trusted_endpoints": ("modelscope",)}, "", "never gets the token"),
+        ({}, "[mirrors]\ncampus = 5", "`campus` in"),
+        ({}, "[mirrors]\n'a b' = 'https://a.example'", "no short name"),
+        ({}, "[mirrors]\ncampus = 'x'", "`campus` in"),
+        ({}, "[mirrors.campus]\nconnections = 4", "has no `url`"),
+        ({}, "[mirrors.origin]\nurl = 'https://a.example'", "set by the key `origin`"),
+        ({}, "[mirrors.hf-mirror]\nconnections = 0", "must be 1 or more"),
+        ({}, "[mirrors.hf-mirror]\nconnections = true", "`connections` of"),
+        ({}, "[mirrors.hf-mirror]\nspeed = 1", "unknown key `speed`"),
+        ({}, "[mirrors.hf-mirror]\nproxy = 'me:swordfish@host'", "`proxy` of"),
+        ({}, "[mirrors.modelscope]\ntrusted = true", "never gets the token"),
+    ],
+)
+def test_endpoints_that_can_t_be_are_said_in_one_line(
+    config: Path, overrides: dict[str, Any], text: str, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(config, text, Overrides(**overrides))
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "swordfish" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_patience_is_said_as_people_say_it(config: Path) -> None:
+    for text, seconds in {"forever": math.inf, "90s": 90, "30m": 1800, "1.5h": 5400}.items():
+        assert load(config, "", Overrides(patience=text)).patience_seconds == seconds
+        assert load(config, f"patience = '{text}'").patience_seconds == seconds
+    assert load(config, "patience = inf").patience_seconds == math.inf
 
 
 def test_a_mirror_is_not_trusted_by_being_asked(config: Path) -> None:
@@ -211,7 +342,16 @@ def test_a_socks_proxy_is_refused_in_one_line(config: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "env", "text", "source"),
     [
-        ({"endpoint": "x"}, {}, "", "--endpoint"),
+        ({"endpoints": ("x",)}, {}, "", "--endpoint"),
+        ({"endpoints": ("ftp://x.example",)}, {}, "", "--endpoint"),
+        ({}, {"HFARIA_ENDPOINTS": "hf-mirror x"}, "", "HFARIA_ENDPOINTS"),
+        ({}, {}, "endpoints = ['x']", "`endpoints` in {file}"),
+        ({}, {}, "endpoints = [5]", "`endpoints` in {file}"),
+        ({}, {}, "endpoints = ['origin']\nendpoint = 'origin'", "`endpoint` in {file}"),
+        ({"stale": "maybe"}, {}, "", "--stale"),
+        ({}, {"HFARIA_STALE": "maybe"}, "", "HFARIA_STALE"),
+        ({}, {}, 'stale = "maybe"', "`stale` in {file}"),
+        ({}, {}, "use_origin = 1", "`use_origin` in {file}"),
         ({}, {"HF_ENDPOINT": "x"}, "", "HF_ENDPOINT"),
         ({}, {}, 'endpoint = "x"', "`endpoint` in {file}"),
         ({}, {"HFARIA_ORIGIN": "x"}, "", "HFARIA_ORIGIN"),
@@ -228,8 +368,11 @@ def test_a_socks_proxy_is_refused_in_one_line(config: Path) -> None:
         ({}, {"HFARIA_RESERVE": "much"}, "", "HFARIA_RESERVE"),
         ({}, {}, 'reserve = "much"', "`reserve` in {file}"),
         ({}, {}, "reserve = -1", "`reserve` in {file}"),
-        ({"patience_seconds": 0.0}, {}, "", "--patience"),
-        ({"patience_seconds": float("inf")}, {}, "", "--patience"),
+        ({"patience": 0.0}, {}, "", "--patience"),
+        ({"patience": "0"}, {}, "", "--patience"),
+        ({"patience": "soon"}, {}, "", "--patience"),
+        ({}, {"HFARIA_PATIENCE": "-5"}, "", "HFARIA_PATIENCE"),
+        ({}, {}, 'patience = "soon"', "`patience` in {file}"),
         ({}, {}, "patience = -1", "`patience` in {file}"),
         ({}, {}, "patience = nan", "`patience` in {file}"),
         ({}, {"SSL_CERT_FILE": "/does/not/exist"}, "", "SSL_CERT_FILE"),

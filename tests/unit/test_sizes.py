@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hfaria.errors import UsageError
-from hfaria.rules.sizes import count, format_seconds, format_size, parse_size
+from hfaria.rules.sizes import (
+    count,
+    format_seconds,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +85,25 @@ def test_durations_are_written_in_two_units(seconds: float, text: str) -> None:
 )
 def test_things_are_counted(number: int, noun: str, text: str) -> None:
     assert count(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90), ("90s", 90), (" 30 M ", 1800), ("2h", 7200), ("1.5h", 5400), ("1d", 86400),
+        ("forever", math.inf), ("Forever ", math.inf),
+    ],
+)  # fmt: skip
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_duration(text, named_by="--patience") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1e3", "1 week", "inf", "nan", "5 ms"])
+def test_what_is_no_duration_is_refused_by_the_name_of_its_source(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--patience: `.*` is not a duration$") as caught:
+        parse_duration(text, named_by="--patience")
+    assert "forever" in (caught.value.hint or "")
+
+
+def test_a_duration_without_an_end_is_written_so() -> None:
+    assert format_seconds(math.inf) == "for ever"

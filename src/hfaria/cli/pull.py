@@ -22,6 +22,7 @@ from hfaria.report.reporter import Reporter, make_reporter
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
+from hfaria.rules.staleness import Stale
 from hfaria.settings import (
     DEFAULT_CONNECTIONS,
     DEFAULT_JOBS,
@@ -66,9 +67,20 @@ from hfaria.settings import (
     "endpoints",
     multiple=True,
     metavar="URL",
-    help="Hub or mirror to ask; repeatable, in order, the origin last.  [default: HF_ENDPOINT]",
+    help="Hub or mirror, or a short name; repeatable, in order.  [default: HF_ENDPOINT]",
 )
-@click.option("--no-origin", is_flag=True, help="Don't fall back to the origin.")
+@click.option(
+    "--origin/--no-origin",
+    "use_origin",
+    default=None,
+    help="Ask the origin after all others.  [default: yes]",
+)
+@click.option(
+    "--stale",
+    type=click.Choice([each.value for each in Stale]),
+    help="When the first endpoint is behind: take its commit, the origin's, or fail."
+    "  [default: say it and take the newest]",
+)
 @click.option(
     "--trust-endpoint",
     "trusted_endpoints",
@@ -103,9 +115,9 @@ from hfaria.settings import (
 )
 @click.option(
     "--patience",
-    type=float,
-    metavar="SECONDS",
-    help=f"Give up after so long without any byte.  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
+    metavar="TIME",
+    help="Give up after so long without any byte: 90s, 30m, 2h, forever."
+    f"  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
 )
 @click.option("--rpc-url", metavar="URL", help="Use a running aria2 daemon on this machine.")
 @click.option(
@@ -129,14 +141,15 @@ def pull_command(
     force_download: bool,
     dry_run: bool,
     endpoints: tuple[str, ...],
-    no_origin: bool,
+    use_origin: bool | None,
+    stale: str | None,
     trusted_endpoints: tuple[str, ...],
     token: str | None,
     token_file: Path | None,
     connections: int | None,
     jobs: int | None,
     reserve: str | None,
-    patience: float | None,
+    patience: str | None,
     rpc_url: str | None,
     rpc_secret_file: Path | None,
     as_json: bool,
@@ -165,12 +178,13 @@ def pull_command(
         Overrides(
             cache_dir=cache_dir,
             endpoints=endpoints,
-            use_origin=not no_origin,
+            use_origin=use_origin,
+            stale=stale,
             trusted_endpoints=trusted_endpoints,
             connections=connections,
             jobs=jobs,
             reserve=reserve,
-            patience_seconds=patience,
+            patience=patience,
             rpc_url=rpc_url,
             rpc_secret_file=rpc_secret_file,
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hfaria.engine.binary import EngineBinary, find_engine
-from hfaria.engine.rpc import Engine, RpcAddress
+from hfaria.engine.rpc import ANSWER_SECONDS, Engine, RpcAddress
 from hfaria.engine.runtime_dir import RuntimeDir, sweep_dead_runs
 from hfaria.engine.tunables import MUST_HAVES, Tunables, load_tunables
 from hfaria.errors import EngineError, EngineLost
@@ -66,6 +66,7 @@ class ManagedDaemon:
         no_proxy: Sequence[str] = (),
         runtime_parent: Path | None = None,
         pick_port: Callable[[], int] = free_port,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.binary = binary
         self._tunables = dict(tunables)
@@ -75,6 +76,7 @@ class ManagedDaemon:
         self._no_proxy = tuple(no_proxy)
         self._runtime_parent = runtime_parent
         self._pick_port = pick_port
+        self._answer_seconds = answer_seconds
         self._secret = Secret(secrets.token_urlsafe(32))
         self._runtime: RuntimeDir | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,7 +122,7 @@ class ManagedDaemon:
             raise EngineError(f"no private folder for the engine: {exc.strerror or exc}") from exc
         try:
             address = RpcAddress(_HOST, self._start_somewhere(), self._secret)
-            self._engine = Engine(address)
+            self._engine = Engine(address, timeout_seconds=self._answer_seconds)
             self._engine.version()
         except BaseException:
             self.kill()

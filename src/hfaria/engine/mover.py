@@ -14,21 +14,24 @@ from hfaria.engine.partial import (
     PartialAction,
     backup_control,
     current_boot_id,
+    held_ranges,
     prepare_partial,
 )
 from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
 from hfaria.engine.verdicts import failure_of_status
 from hfaria.errors import EngineLost
+from hfaria.rules.control_file import DEFAULT_PIECE_LENGTH
+from hfaria.rules.deliveries import Deliveries, Run
 from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.preflight import LARGEST_WHOLE_ANSWER
 from hfaria.rules.transfers import Arrived, Cancelled, Event, Failed, Progressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Protocol
 
-    from hfaria.engine.rpc import Engine, TransferStatus
+    from hfaria.engine.rpc import Engine, Poll, TransferStatus
     from hfaria.rules.plan import Transfer
 
     class Daemon(Protocol):
@@ -43,14 +46,33 @@ if TYPE_CHECKING:
 
 
 _BACKUP_SECONDS = 10.0
+_PIECES_SECONDS = 0.2  # a bitfield of 50 GB has 12 kB, so not at each poll
+_HOSTS_SECONDS = 1.0
+_ASLEEP_SECONDS = 20.0  # more than the engine may take to answer
 _MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """A transfer for the engine, and the URL of its first source.
+
+    ``sources`` is how many may come in all: aria2 limits connections for each host, and ranges in
+    all, and the latter can't be raised once it moves. ``connections`` caps those to each source.
+    """
+
+    transfer: Transfer
+    url: str
+    sources: int = 1
+    connections: int | None = None
 
 
 @dataclass(slots=True)
 class _Movement:
     transfer: Transfer
     held_at_start: int
+    sources: int = 1
     status: TransferStatus | None = None
+    hosts: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
@@ -66,12 +88,18 @@ class Mover:
     connections: int
     scope: str
     largest_whole_answer: int = LARGEST_WHOLE_ANSWER
+    wall_clock: Callable[[], float] = time.time
+    """A clock that goes on while the machine sleeps."""
     bytes_moved: int = 0
     _daemon: Daemon | None = None
     _moving: dict[str, _Movement] = field(default_factory=dict)
     _lost: str | None = None
     """Why the engine is believed to be gone, until a poll has told it."""
     _backed_up_at: float = 0.0
+    _pieces_at: float = 0.0
+    _hosts_at: float = 0.0
+    _polled_at: float = 0.0
+    _deliveries: dict[str, Deliveries] = field(default_factory=dict)
 
     @property
     def is_busy(self) -> bool:
@@ -97,33 +125,62 @@ class Mover:
             for movement in self._moving.values()
         )
 
-    def move(self, wanted: list[tuple[Transfer, str]]) -> list[Event]:
+    def move(self, wanted: Sequence[MoveRequest]) -> list[Event]:
         """Give transfers with their URLs to the engine; returns what is known at once."""
         events: list[Event] = []
         requests: list[AddRequest] = []
         prepared: dict[str, _Movement] = {}
-        for transfer, url in wanted:
+        for each in wanted:
+            transfer = each.transfer
             name = transfer.blob_name
             path = self.partials / name
             state = prepare_partial(path, transfer.size, boot_id=current_boot_id())
             if state.action is PartialAction.COMPLETE_UNVERIFIED:
                 events.append(Arrived(name))
                 continue
+            if name not in self._deliveries:
+                deliveries = Deliveries(transfer.size, DEFAULT_PIECE_LENGTH)
+                deliveries.note_held(held_ranges(path))
+                self._deliveries[name] = deliveries
             gid = gid_for(name, self.scope)
-            prepared[gid] = _Movement(transfer, state.held_bytes)
-            requests.append(self._request(gid, url, transfer))
+            prepared[gid] = _Movement(transfer, state.held_bytes, each.sources)
+            requests.append(self._request(gid, each))
         if requests:
             events += self._add(requests, prepared)
         return events
 
-    def _request(self, gid: str, url: str, transfer: Transfer) -> AddRequest:
+    def add_source(self, transfer: Transfer, url: str) -> None:
+        """Let the engine take bytes from ``url``, too; nothing if the transfer has ended."""
+        gid = gid_for(transfer.blob_name, self.scope)
+        movement = self._moving.get(gid)
+        if movement is None or self._lost is not None:
+            return
+        try:
+            self._engine().change_uri(gid, remove=(), add=(url,))
+        except EngineLost as exc:
+            self._lost = exc.message
+            return
+        movement.sources = max(movement.sources, 2)
+
+    def deliveries(self, transfer: Transfer) -> tuple[Run, ...]:
+        """Return in which order the ranges arrived, over all attempts until they are forgotten."""
+        deliveries = self._deliveries.get(transfer.blob_name)
+        return () if deliveries is None else deliveries.runs()
+
+    def forget_deliveries(self, transfer: Transfer) -> None:
+        """Forget them: the transfer is published, given up, or begins anew."""
+        self._deliveries.pop(transfer.blob_name, None)
+
+    def _request(self, gid: str, wanted: MoveRequest) -> AddRequest:
+        transfer = wanted.transfer
+        connections = min(self.connections, wanted.connections or self.connections)
         return AddRequest(
             gid=gid,
-            uris=(url,),
+            uris=(wanted.url,),
             directory=self.partials,
             out=transfer.blob_name,
-            split=self.connections,
-            connections=self.connections,
+            split=connections * max(1, wanted.sources),
+            connections=connections,
             min_split_size=_MIB,
             # With a HEAD first, all of aria2's GETs have a range; its first one has none otherwise.
             options=((("use-head", "true"),) if transfer.size > self.largest_whole_answer else ()),
@@ -132,6 +189,8 @@ class Mover:
     def _add(self, requests: list[AddRequest], prepared: dict[str, _Movement]) -> list[Event]:
         events: list[Event] = []
         engine = self._engine()  # one that can't be started is no engine that was lost
+        if not self._moving:
+            self._polled_at = self.wall_clock()
         self._moving.update(prepared)
         try:
             answers = engine.add_many(requests)
@@ -151,7 +210,8 @@ class Mover:
             return []
         if self._lost is not None:
             raise EngineLost(self._lost)
-        poll = self._engine().poll()
+        now = time.monotonic()
+        poll = self._look(now)
         events: list[Event] = []
         ended: list[str] = []
         for gid, status in poll.by_gid.items():
@@ -159,6 +219,8 @@ class Mover:
             if movement is None:
                 continue
             self._count(movement, status)
+            self._note_delivery(movement.transfer, status, now)
+            movement.hosts = poll.hosts.get(gid, movement.hosts)
             event = self._read(movement, status)
             events.append(event)
             if not isinstance(event, Progressed):
@@ -168,6 +230,38 @@ class Mover:
             self._engine().purge(ended)
         self._back_up()
         return events
+
+    def _look(self, now: float) -> Poll:
+        with_pieces = now - self._pieces_at >= _PIECES_SECONDS
+        if with_pieces:
+            self._pieces_at = now
+        shared = [gid for gid, each in self._moving.items() if each.sources > 1]
+        hosts_of = shared if now - self._hosts_at >= _HOSTS_SECONDS else []
+        if hosts_of:
+            self._hosts_at = now
+        try:
+            poll = self._engine().poll(with_pieces=with_pieces, hosts_of=hosts_of)
+        except EngineLost:
+            # A machine that slept took the engine's time to answer along: it gets it again.
+            if self.wall_clock() - self._polled_at < _ASLEEP_SECONDS:
+                raise
+            self._polled_at = self.wall_clock()
+            poll = self._engine().poll(with_pieces=with_pieces)
+        self._polled_at = self.wall_clock()
+        return poll
+
+    def _note_delivery(self, transfer: Transfer, status: TransferStatus, now: float) -> None:
+        deliveries = self._deliveries.get(transfer.blob_name)
+        if deliveries is None:
+            return
+        if status.status == "complete":
+            deliveries.note_end(now)
+        elif (
+            status.total_length == transfer.size
+            and status.piece_length == deliveries.piece_length
+            and status.bitfield
+        ):
+            deliveries.note_bitfield(status.bitfield, now)
 
     def _read(self, movement: _Movement, status: TransferStatus) -> Event:
         transfer = movement.transfer
@@ -183,7 +277,12 @@ class Mover:
             self._engine().remove([gid])
             detail = f"{status.total_length} bytes instead of {transfer.size}"
             return Failed(transfer.blob_name, Failure(Reason.WRONG_LENGTH, detail))
-        return Progressed(transfer.blob_name, status.completed_length)
+        return Progressed(
+            transfer.blob_name,
+            status.completed_length,
+            status.connections,
+            movement.hosts if movement.sources > 1 else None,
+        )
 
     def cancel(self, transfers: list[Transfer]) -> list[Event]:
         """Take transfers from the engine, keeping what is staged."""

@@ -47,6 +47,7 @@ __all__ = [
     "discard",
     "drop_salvaged",
     "forget",
+    "held_ranges",
     "prepare_partial",
     "quarantine",
 ]
@@ -121,6 +122,13 @@ def prepare_partial(
         if status.st_size > expected_size:
             return _start_fresh(path, expected_size, boot_id, reason="it is longer than promised")
         return _Examination(path, expected_size, status.st_size, boot_id, salvage).settle()
+
+
+def held_ranges(path: Path) -> tuple[Range, ...]:
+    """Return which bytes the control file of a prepared partial claims."""
+    with _translated(path):
+        control = _parse(_read(control_path(path)))
+    return () if control is None else control.held_ranges()
 
 
 def backup_control(path: Path) -> bool:

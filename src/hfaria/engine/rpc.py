@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 from hfaria.errors import EngineLost
 from hfaria.redact import redact
@@ -30,6 +31,9 @@ _KEYS = (
     *("gid", "status", "completedLength", "totalLength", "downloadSpeed"),
     *("connections", "errorCode", "errorMessage"),
 )
+_PIECE_KEYS = ("bitfield", "pieceLength")
+ANSWER_SECONDS = 10.0
+"""How long an engine may take to answer; it needs some milliseconds, unless the disk holds it."""
 
 # Credentials would follow every redirect; the others would override what resuming rests on.
 _FORBIDDEN_OPTIONS = frozenset(
@@ -134,6 +138,9 @@ class TransferStatus:
     connections: int = 0
     error_code: int = 0
     error_message: str = field(default="", repr=False)
+    bitfield: str = field(default="", repr=False)
+    """The pieces that are held whole, in hex; only where it was asked for."""
+    piece_length: int = 0
 
     @property
     def is_ended(self) -> bool:
@@ -148,6 +155,8 @@ class Poll:
     active: tuple[TransferStatus, ...]
     waiting: tuple[TransferStatus, ...]
     stopped: tuple[TransferStatus, ...]
+    hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of those transfers for which it was asked, the hosts that send bytes now, by GID."""
 
     @property
     def by_gid(self) -> dict[str, TransferStatus]:
@@ -171,7 +180,7 @@ class Engine:
         address: RpcAddress,
         *,
         common_options: Mapping[str, str] | None = None,
-        timeout_seconds: float = 20.0,
+        timeout_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.address = address
         self._common = dict(common_options or {})
@@ -215,18 +224,28 @@ class Engine:
             outcomes.extend(answers)
         return outcomes
 
-    def poll(self) -> Poll:
-        """Look at every transfer of ours, in one request."""
-        keys = list(_KEYS)
+    def poll(self, *, with_pieces: bool = False, hosts_of: Iterable[str] = ()) -> Poll:
+        """Look at every transfer of ours, in one request.
+
+        The bitfields come ``with_pieces``, and the hosts of those transfers alone that are named.
+        """
+        keys = [*_KEYS, *(_PIECE_KEYS if with_pieces else ())]
+        asked = list(hosts_of)
         answers = self._multicall(
             [
                 ("aria2.tellActive", [keys]),
                 ("aria2.tellWaiting", [0, _MOST_STATUSES, keys]),
-                ("aria2.tellStopped", [-1, _MOST_STATUSES, keys]),  # the newest first
+                ("aria2.tellStopped", [-1, _MOST_STATUSES, list(_KEYS)]),  # the newest first
+                *(("aria2.getServers", [gid]) for gid in asked),
             ]
         )
-        active, waiting, stopped = (self._statuses(answer) for answer in answers)
-        return Poll(active, waiting, stopped)
+        active, waiting, stopped = (self._statuses(answer) for answer in answers[:3])
+        hosts = {
+            gid: _read_hosts(answer)
+            for gid, answer in zip(asked, answers[3:], strict=True)
+            if not isinstance(answer, RpcRefused)  # it has just ended
+        }
+        return Poll(active, waiting, stopped, hosts)
 
     def purge(self, gids: Iterable[str]) -> None:
         """Make aria2 forget transfers that have ended; do it once their statuses are read."""
@@ -273,10 +292,11 @@ class Engine:
     ) -> RpcRefused | None:
         """Replace URIs; to move every connection, pause before and unpause after.
 
+        What is added alone gets connections at once, if ``split`` allows more than there are.
         A connection under way stays on its URI to the end of its range, and puts it back when
         paused: so one that is to be removed must not be in use.
         """
-        known = self._call("aria2.getUris", gid)
+        known = self._call("aria2.getUris", gid) if remove else []
         if isinstance(known, RpcRefused):
             return known
         # aria2 keeps a URI once per split, and takes out one copy per mention.
@@ -381,4 +401,15 @@ def _read_status(fields: Mapping[str, str]) -> TransferStatus:
         connections=int(fields.get("connections", 0)),
         error_code=int(fields.get("errorCode", 0)),
         error_message=redact(fields.get("errorMessage", "")),
+        bitfield=fields.get("bitfield", ""),
+        piece_length=int(fields.get("pieceLength", 0)),
+    )
+
+
+def _read_hosts(answer: Any) -> frozenset[str]:  # noqa: ANN401 - JSON
+    return frozenset(
+        urlsplit(server["currentUri"]).netloc
+        for file in answer
+        for server in file["servers"]
+        if server["downloadSpeed"] != "0"
     )

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import huggingface_hub
 from huggingface_hub.utils import httpx
@@ -40,6 +41,18 @@ class Timeouts:
 
     connect: float = 15.0
     read: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many more requests an endpoint takes, by the headers of an answer, until it counts anew.
+
+    ``resource`` is what it counts, such as ``api`` or ``resolve``.
+    """
+
+    resource: str
+    remaining: int
+    reset_seconds: float
 
 
 class RequestFailed(EndpointUnreachable):
@@ -70,6 +83,7 @@ class HubClient:
     ca_bundle: Path | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     on_bad_token: Callable[[str], None] = lambda _message: None
+    on_allowance: Callable[[Endpoint, Allowance], None] = lambda _endpoint, _allowance: None
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: list[httpx.Client] = field(default_factory=list)
@@ -108,6 +122,16 @@ class HubClient:
             verify=self._trust,
         )
 
+    def leave(self) -> None:
+        """Close this thread's connections; those of a thread that ends would stay until `close`."""
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is not None:
+            del self._local.client
+            with self._lock:
+                if client in self._clients:
+                    self._clients.remove(client)
+            client.close()
+
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
@@ -132,16 +156,26 @@ class HubClient:
         )
 
     def send(
-        self, method: str, url: str, *, endpoint: Endpoint, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        endpoint: Endpoint,
+        headers: dict[str, str] | None = None,
+        silence_seconds: float | None = None,
     ) -> httpx.Response:
         """Send a request and return the answer, whole.
+
+        ``silence_seconds`` limits the wait for each of its pieces more narrowly than usual.
 
         Redirects are followed on the endpoint's own host only; one that leads away is returned as
         it is. A token that is not accepted is left out of the second try, since public repos need
         none. Raises `RequestFailed` when no answer came, or one that asks to come back later.
         """
         for _ in range(_MOST_REDIRECTS):
-            response = self._send_once(method, url, endpoint, headers or {})
+            response = self._send_once(
+                method, url, endpoint, headers or {}, self.timeout(silence_seconds)
+            )
             location = response.headers.get("location")
             if not response.is_redirect or location is None:
                 return response
@@ -152,12 +186,17 @@ class HubClient:
         raise LeftEndpoint(f"{endpoint.host} redirects in a circle ({redact_url(url)})")
 
     def _send_once(
-        self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
+        self,
+        method: str,
+        url: str,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> httpx.Response:
         carries_token = self.carries_token(url)
-        response = self._exchange(method, url, endpoint, headers)
+        response = self._exchange(method, url, endpoint, headers, timeout)
         if carries_token and self._drops_token(response, url, endpoint):
-            response = self._exchange(method, url, endpoint, headers)
+            response = self._exchange(method, url, endpoint, headers, timeout)
         if response.status_code in _RETRY_LATER:
             raise self._later(response, endpoint)
         return response
@@ -175,19 +214,52 @@ class HubClient:
         return True
 
     def _exchange(
-        self, method: str, url: str, endpoint: Endpoint, headers: dict[str, str]
+        self,
+        method: str,
+        url: str,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> httpx.Response:
         try:
-            return self.http.request(method, url, headers=self._with_token(url, headers))
+            response = self.http.request(
+                method, url, headers=self._with_token(url, headers), timeout=timeout
+            )
         except httpx.HTTPError as exc:
             raise unreachable(exc, endpoint) from exc
+        self.note_allowance(response, endpoint)
+        return response
 
-    def stream(self, url: str, *, endpoint: Endpoint, headers: dict[str, str]) -> StreamedAnswer:
+    def timeout(self, silence_seconds: float | None) -> httpx.Timeout:
+        """Return the limits of one request, which may be narrower than the client's."""
+        read = self.timeouts.read if silence_seconds is None else silence_seconds
+        return httpx.Timeout(
+            min(read, self.timeouts.read), connect=min(read, self.timeouts.connect)
+        )
+
+    def note_allowance(self, response: httpx.Response, endpoint: Endpoint) -> None:
+        """Tell who wants to know what the answer's headers allow."""
+        allowance = read_allowance(response.headers)
+        if allowance is not None and same_host(str(response.url), endpoint.url):
+            self.on_allowance(endpoint, allowance)
+
+    def uses_proxy(self, url: str) -> bool:
+        """Tell whether requests to ``url`` go through a proxy."""
+        return bool(getproxies().get(urlsplit(url).scheme))
+
+    def stream(
+        self,
+        url: str,
+        *,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        silence_seconds: float | None = None,
+    ) -> StreamedAnswer:
         """Open a GET whose body is read piece by piece, following redirects as `send` does.
 
         The token goes only where it may; a redirect to another host is followed without it.
         """
-        return StreamedAnswer(self, url, endpoint, headers)
+        return StreamedAnswer(self, url, endpoint, headers, self.timeout(silence_seconds))
 
     def _with_token(self, url: str, headers: dict[str, str]) -> dict[str, str]:
         if self.carries_token(url) and self.token is not None:
@@ -207,9 +279,15 @@ class StreamedAnswer:
     """A context manager around one streamed GET."""
 
     def __init__(
-        self, client: HubClient, url: str, endpoint: Endpoint, headers: dict[str, str]
+        self,
+        client: HubClient,
+        url: str,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> None:
         self._client = client
+        self._timeout = timeout
         self._url = url
         self._endpoint = endpoint
         self._headers = headers
@@ -223,11 +301,13 @@ class StreamedAnswer:
                 "GET",
                 url,
                 headers=self._client._with_token(url, self._headers),  # noqa: SLF001
+                timeout=self._timeout,
             )
             try:
                 response = self._client.http.send(request, stream=True)
             except httpx.HTTPError as exc:
                 raise unreachable(exc, self._endpoint) from exc
+            self._client.note_allowance(response, self._endpoint)
             if carries_token and self._client._drops_token(response, url, self._endpoint):  # noqa: SLF001
                 response.close()
                 continue
@@ -281,6 +361,9 @@ def says_bad_token(response: httpx.Response) -> bool:
 def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
     text = redact(str(exc)).rstrip(".") or type(exc).__name__
+    if isinstance(exc, httpx.ConnectTimeout):
+        failure = Failure(Reason.UNREACHABLE, "no connection in time")
+        return RequestFailed(f"{endpoint.host} can't be reached: no connection in time", failure)
     if isinstance(exc, httpx.TimeoutException):
         failure = Failure(Reason.TIMEOUT)
         return RequestFailed(f"{endpoint.host} did not answer in time", failure)
@@ -298,8 +381,11 @@ def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
             failure,
             hint="check HTTPS_PROXY and NO_PROXY",
         )
+    if isinstance(exc, httpx.ConnectError):
+        failure = Failure(Reason.UNREACHABLE, text)
+        return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
     failure = Failure(Reason.TRANSPORT, text)
-    return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
+    return RequestFailed(f"the connection to {endpoint.host} was lost: {text}", failure)
 
 
 def retry_after_seconds(headers: httpx.Headers) -> float | None:
@@ -315,6 +401,16 @@ def retry_after_seconds(headers: httpx.Headers) -> float | None:
         if name == "t" and number.isdigit():
             return float(number)
     return None
+
+
+def read_allowance(headers: httpx.Headers) -> Allowance | None:
+    """Read ``RateLimit: "resolve";r=12;t=55``: the IETF draft's form, which the Hub sends."""
+    name, _, rest = headers.get("ratelimit", "").partition(";")
+    numbers = dict(part.strip().split("=", 1) for part in rest.split(";") if "=" in part)
+    remaining, reset = numbers.get("r", ""), numbers.get("t", "")
+    if not (remaining.isdigit() and reset.isdigit()):
+        return None
+    return Allowance(name.strip().strip('"'), int(remaining), float(reset))
 
 
 def failure_of(error: HfariaError) -> Failure:

@@ -9,22 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfaria.errors import HubError
-from hfaria.hub.client import RequestFailed, failure_of, retry_after_seconds
-from hfaria.rules.endpoints import same_host
-from hfaria.rules.failures import Failure, Reason, failure_from_status
+from hfaria.hub.client import RequestFailed, failure_of
+from hfaria.hub.ranges import PARTIAL, unusable
+from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.preflight import LARGEST_WHOLE_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from huggingface_hub.utils import httpx
-
     from hfaria.hub.client import HubClient
     from hfaria.rules.endpoints import Endpoint
 
 _PIECE = 1 << 16  # what a kill can lose of each file
-_OK, _PARTIAL = 200, 206
 
 
 def fetch_direct(
@@ -36,9 +33,11 @@ def fetch_direct(
     endpoint: Endpoint,
     on_bytes: Callable[[int], None],
     is_cancelled: Callable[[], bool],
+    silence_seconds: float | None = None,
 ) -> Failure | None:
     """Append what ``into`` lacks of ``size`` bytes; returns why it stopped early, if it did.
 
+    ``silence_seconds`` limits the wait for each piece; without it the client's own limit holds.
     ``on_bytes`` gets the length of ``into`` after each piece. An `OSError` of the disk is raised.
     """
     held = into.stat().st_size if into.exists() else 0
@@ -51,13 +50,13 @@ def fetch_direct(
         return None
     needs_range = held > 0 or size > LARGEST_WHOLE_ANSWER
     headers = {"range": f"bytes={held}-"} if needs_range else {}
-    answer = client.stream(url, endpoint=endpoint, headers=headers)
+    answer = client.stream(url, endpoint=endpoint, headers=headers, silence_seconds=silence_seconds)
     try:
         with answer as response:
-            failure = _unusable(response, url, held=held, size=size)
+            failure = unusable(response, endpoint, wanted=(held, size), size=size)
             if failure is not None:
                 return failure
-            append = response.status_code == _PARTIAL
+            append = response.status_code == PARTIAL
             held = held if append else 0
             with into.open("ab" if append else "wb") as out:
                 for piece in answer.pieces(_PIECE):
@@ -74,23 +73,4 @@ def fetch_direct(
         return failure_of(exc)
     if held != size:
         return Failure(Reason.TRANSPORT, f"ended after {held} of {size} bytes")
-    return None
-
-
-def _unusable(response: httpx.Response, url: str, *, held: int, size: int) -> Failure | None:
-    if response.status_code not in {_OK, _PARTIAL}:
-        return failure_from_status(
-            response.status_code,
-            at_cdn=not same_host(str(response.url), url),
-            detail=response.headers.get("x-error-message", ""),
-            retry_after_seconds=retry_after_seconds(response.headers),
-        )
-    expected = size if response.status_code == _OK else size - held
-    length = response.headers.get("content-length")
-    if response.headers.get("content-encoding", "identity") != "identity":
-        return Failure(Reason.WRONG_CONTENT, "compressed although not asked for")
-    if length is not None and length.isdigit() and int(length) != expected:
-        if "html" in response.headers.get("content-type", ""):
-            return Failure(Reason.WRONG_CONTENT, "a web page")
-        return Failure(Reason.WRONG_LENGTH, f"{length} bytes instead of {expected}")
     return None

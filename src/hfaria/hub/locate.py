@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 _OK = 200
 
 
+def source_url(spec: RepoSpec, commit_hash: str, transfer: Transfer, route: Route) -> str:
+    """Return the URL at the route's endpoint that leads to the transfer's bytes."""
+    if route.holdings is not None:
+        return route.endpoint.join(route.holdings.paths[transfer.blob_name])
+    return route.endpoint.join(spec.resolve_path(commit_hash, transfer.path))
+
+
 def locate(
     client: HubClient,
     spec: RepoSpec,
     commit_hash: str,
     transfer: Transfer,
     route: Route,
+    *,
+    silence_seconds: float | None = None,
 ) -> Location | Failure:
     """Ask the route's endpoint where the bytes are: a HEAD, stopping at the first other host.
 
@@ -32,11 +41,15 @@ def locate(
     page or another file at the same place is noticed before it is fetched.
     """
     endpoint = route.endpoint
-    url = endpoint.join(spec.resolve_path(commit_hash, transfer.path))
+    url = source_url(spec, commit_hash, transfer, route)
     try:
         # The courtesy header by which huggingface_hub 1.32 and later count a download once.
         response = client.send(
-            "HEAD", url, endpoint=endpoint, headers={"X-HF-Download-Counter": "1"}
+            "HEAD",
+            url,
+            endpoint=endpoint,
+            headers={"X-HF-Download-Counter": "1"},
+            silence_seconds=silence_seconds,
         )
     except RequestFailed as exc:
         return exc.failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -23,6 +23,7 @@ class Api(enum.Enum):
     MODELSCOPE = "modelscope"
 
 
+MODELSCOPE_PREFIX = "modelscope+"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -68,7 +69,7 @@ class ConfiguredEndpoint:
     endpoint: Endpoint
     is_fallback: bool = False
     connections: int | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
 
 
 KNOWN_MIRRORS: Mapping[str, Endpoint] = MappingProxyType(
@@ -81,8 +82,13 @@ KNOWN_MIRRORS: Mapping[str, Endpoint] = MappingProxyType(
 
 
 def parse_endpoint(text: str, *, named_by: str) -> Endpoint:
-    """Read an endpoint that ``named_by`` (a flag or variable) gave; raises `InvalidConfig`."""
+    """Read an endpoint that ``named_by`` (a flag or variable) gave; raises `InvalidConfig`.
+
+    ``modelscope+https://host`` is one that speaks ModelScope's API.
+    """
     url = text.strip().rstrip("/")
+    is_modelscope = url.startswith(MODELSCOPE_PREFIX)
+    url = url.removeprefix(MODELSCOPE_PREFIX)
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -95,7 +101,9 @@ def parse_endpoint(text: str, *, named_by: str) -> Endpoint:
         )
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise InvalidConfig(f"{named_by}: an endpoint has no user, password, query or fragment")
-    return Endpoint(url)
+    # Hosts are compared without regard to case (RFC 3986, 3.2.2); paths are not.
+    url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path}"
+    return Endpoint(url, Api.MODELSCOPE if is_modelscope else Api.HUB)
 
 
 def same_host(url: str, other: str) -> bool:

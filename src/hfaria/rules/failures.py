@@ -12,6 +12,7 @@ _TIMEOUT, _RANGE, _RATE_LIMIT, _SERVER = 408, 416, 429, 500
 class Reason(enum.Enum):
     """Why an attempt ended without its bytes; the value is how messages say it."""
 
+    UNREACHABLE = "can't be reached"
     TRANSPORT = "connection lost"
     TIMEOUT = "no answer in time"
     STALLED = "no bytes for too long"

@@ -15,10 +15,21 @@ class RetryPolicy:
     ``patience_seconds``: without a byte from anywhere for so long, the pull ends.
     ``tries``: failures in a row, without a byte in between, that end one transfer while others
     get on. ``refetches``: how often wrong bytes are fetched again before the file is given up.
+
+    A transfer whose bytes stop is taken back after ``quick_stall_seconds``, twice as long each
+    time, up to ``stall_seconds``: asking anew costs one request, and bytes are kept. One whose
+    bytes don't begin gets ``first_byte_seconds``, one that lost all its connections
+    ``hung_up_seconds``. Our own client waits ``first_silence_seconds`` for an answer, twice as long
+    each time, up to ``longest_silence_seconds``.
     """
 
     patience_seconds: float = 1800.0
     stall_seconds: float = LONGEST_STALL_SECONDS
+    quick_stall_seconds: float = 2.5
+    first_byte_seconds: float = 20.0
+    hung_up_seconds: float = 1.0
+    first_silence_seconds: float = 5.0
+    longest_silence_seconds: float = 30.0
     tries: int = 8
     refetches: int = 2
     first_wait_seconds: float = 0.5
@@ -30,6 +41,11 @@ class RetryPolicy:
             return 0.0
         doubled = self.first_wait_seconds * 2.0 ** min(failures_in_a_row - 1, 16)
         return min(doubled, self.longest_wait_seconds)
+
+    def silence_seconds(self, failures_in_a_row: int) -> float:
+        """Return how long our own client waits for the next byte: doubling, up to the longest."""
+        doubled = self.first_silence_seconds * 2.0 ** min(failures_in_a_row, 16)
+        return min(doubled, self.longest_silence_seconds)
 
 
 @dataclass(slots=True)

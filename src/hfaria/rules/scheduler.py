@@ -5,19 +5,24 @@ so a test can drive it through any history. All retrying of transfers is decided
 
 A transfer's way: pending → locating → located → moving → checking → done; from any of them over
 waiting back to locating, or out by `GiveUp`. Only a bounded number of transfers is past pending.
+How the routes are doing is `RouteBook`'s; who shares a file with whom is `sources`'.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from typing_extensions import assert_never
-
 from hfaria.rules import transfers as t
+from hfaria.rules.choice import candidates, choose
 from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.flight import Flight, Phase
+from hfaria.rules.route_health import RouteBook
+from hfaria.rules.sources import Sharing
+from hfaria.rules.verdict import final_failure
+from hfaria.rules.waiting import Waiting, find_wait
+from hfaria.rules.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,86 +30,23 @@ if TYPE_CHECKING:
     from hfaria.rules.plan import Transfer
     from hfaria.rules.retry import RetryPolicy
 
+__all__ = ["Scheduler", "Waiting", "Window"]
+
 _MOST_ENGINE_DEATHS = 3
 _MOST_REFUSED_SIGNATURES = 4
-_SMALL_JOBS_PER_JOB = 16
-_SILENCE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How much is under way at once: a few large transfers, and many small ones beside them."""
-
-    jobs: int = 4
-    large_bytes: int = 4 * 2**20
-
-    @property
-    def small_jobs(self) -> int:
-        """Transfers of one connection each at once: cheap, and slow only by latency."""
-        return self.jobs * _SMALL_JOBS_PER_JOB
-
-    @property
-    def small_queue(self) -> int:
-        """Small transfers handed out: as many again as can run, so that no thread runs dry."""
-        return 2 * self.small_jobs
-
-    def is_large(self, transfer: Transfer) -> bool:
-        """Tell whether the engine's several connections are worth their set-up.
-
-        Measured with 3,000 files of 2 kB at 80 ms: 64 at once through our own client take 8 s, the
-        latency alone; through the engine 13 to 17 s, since it brings each file to the disk three
-        times, on its only thread.
-        """
-        return transfer.size >= self.large_bytes
-
-
-class _Phase(enum.Enum):
-    LOCATING = enum.auto()
-    LOCATED = enum.auto()
-    MOVING = enum.auto()
-    CANCELLING = enum.auto()
-    CHECKING = enum.auto()
-    WAITING = enum.auto()
-
-
-@dataclass(slots=True)
-class _Flight:
-    transfer: Transfer
-    is_large: bool
-    phase: _Phase = _Phase.WAITING
-    route: int = 0
-    location: t.Location | None = None
-    is_direct: bool = False
-    failures: int = 0
-    failing_since: float | None = None
-    refused_signatures: int = 0
-    mismatches: int = 0
-    held_bytes: int = -1
-    most_held_bytes: int | None = None
-    moved_at: float = 0.0
-    ready_at: float = 0.0
-    last_failure: Failure | None = None
-    after_cancel: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What nothing moves for: shown to the user.
-
-    ``seconds`` are still to wait, or, if it ``is_over``, have been waited already.
-    """
-
-    seconds: float
-    reason: str
-    is_over: bool = False
+_MOST_REUSES = 2
+_CALM_SECONDS = 60.0
+# The connections broke, not the location: it need not be asked for again.
+_CANT_CONTINUE = frozenset({Reason.RANGE_IGNORED, Reason.WRONG_LENGTH})
+_KEEPS_LOCATION = frozenset({Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
 
 
 @dataclass(slots=True)
 class Scheduler:
     """Drive a set of transfers to their ends.
 
-    ``routes`` are tried in order for each transfer. Call `handle` with what happens and with
-    `Ticked` no later than `wake_at`; carry out what it returns.
+    ``routes`` are in the order of preference. Call `handle` with what happens and with `Ticked` no
+    later than `wake_at`; carry out what it returns.
     """
 
     transfers: Iterable[Transfer]
@@ -113,14 +55,17 @@ class Scheduler:
     window: Window
     now: float
     retries: int = 0
+    _book: RouteBook = field(init=False)
+    _sharing: Sharing = field(init=False)
     _pending: dict[bool, deque[Transfer]] = field(init=False)
-    _flights: dict[str, _Flight] = field(init=False, default_factory=dict)
-    _holds: dict[int, tuple[float, Failure]] = field(init=False, default_factory=dict)
+    _flights: dict[str, Flight] = field(init=False, default_factory=dict)
     _got_on_at: float = field(init=False)
     _engine_deaths: int = field(init=False, default=0)
     _is_stopped: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
+        self._book = RouteBook(self.routes, self.policy)
+        self._sharing = Sharing(self._book, self.policy)
         self._pending = {True: deque(), False: deque()}
         for transfer in self.transfers:
             self._pending[self.window.is_large(transfer)].append(transfer)
@@ -136,14 +81,19 @@ class Scheduler:
             self._flights or self._pending[True] or self._pending[False]
         )
 
+    def served_by(self, blob_name: str) -> tuple[t.Route, ...]:
+        """Return the routes that brought the staged bytes of a transfer under way."""
+        flight = self._flights.get(blob_name)
+        return () if flight is None else tuple(self.routes[at] for at in sorted(flight.served))
+
     def wake_at(self) -> float | None:
         """Return when `Ticked` is due at the latest, or None if only events can change anything."""
         due: float | None = None
         for flight in self._flights.values():
-            if flight.phase is _Phase.WAITING:
+            if flight.phase is Phase.WAITING:
                 at = flight.ready_at
-            elif flight.phase is _Phase.MOVING and not flight.is_direct:
-                at = flight.moved_at + self.policy.stall_seconds
+            elif flight.phase is Phase.MOVING and not flight.has_own_client:
+                at = self._stalls_at(flight)
             else:
                 continue
             due = at if due is None else min(due, at)
@@ -151,24 +101,7 @@ class Scheduler:
 
     def waiting(self, now: float) -> Waiting | None:
         """Say what is waited for when nothing moves."""
-        waits: list[_Flight] = []
-        silent: list[_Flight] = []
-        for flight in self._flights.values():
-            if flight.phase is _Phase.MOVING and now - flight.moved_at > _SILENCE_SECONDS:
-                silent.append(flight)
-            elif flight.phase in {_Phase.MOVING, _Phase.CHECKING}:
-                return None
-            elif flight.phase is _Phase.WAITING and flight.last_failure is not None:
-                waits.append(flight)
-        if silent:
-            first = max(silent, key=lambda flight: flight.moved_at)
-            host = self.routes[first.route].endpoint.host
-            return Waiting(now - first.moved_at, f"no bytes by way of {host}", is_over=True)
-        if not waits:
-            return None
-        first = min(waits, key=lambda flight: flight.ready_at)
-        host = self.routes[first.route].endpoint.host
-        return Waiting(max(0.0, first.ready_at - now), f"{first.last_failure} ({host})")
+        return find_wait(self._flights.values(), self._book, now)
 
     # --- the one entry -----------------------------------------------------------------------
 
@@ -179,28 +112,34 @@ class Scheduler:
         """
         self.now = max(now, self.now)
         commands: list[t.Command] = []
+        openings = self._book.openings
         for event in events:
             if self._is_stopped:
                 break
-            if isinstance(event, t.EngineDied):
-                self._on_engine_died(event, commands)
-            elif isinstance(event, t.Ticked):
-                self._on_tick(commands)
-            elif isinstance(event, t.Allowed | t.Reachable | t.Mended):
-                raise NotImplementedError(event)
-            elif isinstance(event, t.Wanted):
-                self._pending[self.window.is_large(event.transfer)].append(event.transfer)
-            else:
-                flight = self._flights.get(event.blob_name)
-                if flight is not None:
-                    self._on_transfer_event(flight, event, commands)
+            match event:
+                case t.EngineDied():
+                    self._on_engine_died(event, commands)
+                case t.Ticked():
+                    self._on_tick(commands)
+                case t.Wanted():
+                    self._pending[self.window.is_large(event.transfer)].append(event.transfer)
+                case t.Allowed():
+                    self._book.allowed(event, self.now)
+                case t.Reachable():
+                    self._on_reachable(event)
+                case _:
+                    self._on_transfer_event(event, commands)
         if not self._is_stopped:
+            if self._book.openings != openings:
+                for flight in self._flights.values():
+                    flight.ready_at = min(flight.ready_at, self.now)
             self._fill(commands)
+            for flight in self._flights.values():
+                commands += self._sharing.seek(flight, self.now)
         return commands
 
     def _on_transfer_event(
         self,
-        flight: _Flight,
         event: t.Located
         | t.NotLocated
         | t.Progressed
@@ -208,73 +147,152 @@ class Scheduler:
         | t.Failed
         | t.Cancelled
         | t.Published
-        | t.Mismatched,
+        | t.Mismatched
+        | t.Mended,
         commands: list[t.Command],
     ) -> None:
+        flight = self._flights.get(event.blob_name)
+        if flight is None:
+            if isinstance(event, t.Located | t.NotLocated):
+                self._forget_answer(event)
+            return
+        is_with_mover = flight.phase in {Phase.MOVING, Phase.CANCELLING}
         match event:
-            case t.Located():
-                if flight.phase is _Phase.LOCATING:
-                    flight.location = event.location
-                    flight.phase = _Phase.LOCATED
-            case t.NotLocated():
-                if flight.phase is _Phase.LOCATING:
-                    self._judge(flight, event.failure, commands)
+            case t.Located() | t.NotLocated():
+                self._on_answer(flight, event, commands)
             case t.Progressed():
-                self._on_progress(flight, event.held_bytes)
-            case t.Arrived():
-                if flight.phase in {_Phase.MOVING, _Phase.CANCELLING}:
-                    self._got_on(flight)
-                    flight.phase = _Phase.CHECKING
-                    commands.append(t.Check(flight.transfer))
-            case t.Failed():
-                if flight.phase in {_Phase.MOVING, _Phase.CANCELLING}:
-                    self._judge(flight, event.failure, commands)
-            case t.Cancelled():
-                if flight.phase is _Phase.CANCELLING and flight.after_cancel is not None:
-                    self._judge(flight, flight.after_cancel, commands)
+                self._on_progress(flight, event, commands)
+            case t.Arrived() if is_with_mover:
+                self._got_on(flight, commands)
+                self._check(flight, commands)
+            case t.Failed() if is_with_mover:
+                self._judge(flight, event.failure, commands)
+            case t.Cancelled() if flight.phase is Phase.CANCELLING:
+                self._on_cancelled(flight, commands)
             case t.Published():
                 self._got_on_at = self.now
+                self._leave_routes(flight)
                 del self._flights[flight.transfer.blob_name]
-            case t.Mismatched():
-                if flight.phase is _Phase.CHECKING:
-                    self._on_mismatch(flight, event, commands)
-            case _:  # pragma: no cover - mypy proves it
-                assert_never(event)
+            case t.Mismatched() if flight.phase is Phase.CHECKING:
+                self._on_mismatch(flight, event, commands)
+            case t.Mended() if flight.phase is Phase.MOVING and flight.is_mending:
+                self._on_mended(flight, event, commands)
+            case _:
+                pass  # late: the flight is somewhere else by now
 
-    def _on_progress(self, flight: _Flight, held_bytes: int) -> None:
-        if flight.phase is not _Phase.MOVING or held_bytes == flight.held_bytes:
+    # --- answers and bytes -------------------------------------------------------------------
+
+    def _forget_answer(self, event: t.Located | t.NotLocated) -> None:
+        index = self._book.index(event.route)
+        if index is not None:
+            self._book.leave(index, event.blob_name)
+
+    def _on_answer(
+        self, flight: Flight, event: t.Located | t.NotLocated, commands: list[t.Command]
+    ) -> None:
+        index = self._book.index(event.route)
+        if index is None:
+            return
+        if flight.phase is Phase.LOCATING and flight.route == index:
+            flight.asking.discard(index)
+            if isinstance(event, t.NotLocated):
+                self._judge(flight, event.failure, commands)
+                return
+            self._book.leave(index, event.blob_name)
+            commands += self._book.worked(index, self.now)
+            flight.location = event.location
+            flight.reuses = 0
+            flight.phase = Phase.LOCATED
+        elif index in flight.asking:
+            commands += self._sharing.on_answer(flight, index, event, self.now)
+
+    def _on_progress(self, flight: Flight, event: t.Progressed, commands: list[t.Command]) -> None:
+        if flight.phase is not Phase.MOVING:
+            return
+        if event.connections:
+            flight.was_connected = True
+            flight.hung_up_at = None
+        elif event.connections == 0 and flight.was_connected and flight.hung_up_at is None:
+            flight.hung_up_at = self.now
+        self._sharing.on_hosts(flight, event.hosts, self.now)
+        held = event.held_bytes
+        if held == flight.held_bytes:
             return
         if flight.most_held_bytes is None:  # what an earlier run or attempt brought
-            flight.most_held_bytes = held_bytes
-        elif held_bytes > flight.most_held_bytes:
+            flight.most_held_bytes = held
+        elif held > flight.most_held_bytes:
             # Only bytes never held before are progress: a server that breaks off at the same place
             # each time, or an engine that reads its control file late, would be tried for ever.
-            flight.most_held_bytes = held_bytes
-            self._got_on(flight)
+            flight.most_held_bytes = held
+            flight.has_moved = True
+            flight.served |= {flight.route, *flight.sources}
+            self._got_on(flight, commands)
             self._engine_deaths = 0
-        flight.held_bytes = held_bytes
+        flight.held_bytes = held
         flight.moved_at = self.now
 
-    def _got_on(self, flight: _Flight) -> None:
-        flight.failures = 0
-        flight.refused_signatures = 0
-        flight.failing_since = None
+    def _got_on(self, flight: Flight, commands: list[t.Command]) -> None:
+        flight.got_on()
         self._got_on_at = self.now
+        commands += self._book.worked(flight.route, self.now)
 
-    def _on_mismatch(self, flight: _Flight, event: t.Mismatched, commands: list[t.Command]) -> None:
+    def _on_reachable(self, event: t.Reachable) -> None:
+        index = self._book.index(event.route)
+        if index is None:
+            return
+        self._book.reachable(index, self.now)
+        for flight in self._flights.values():
+            if flight.phase is Phase.WAITING:
+                flight.avoided.pop(index, None)
+
+    # --- wrong bytes -------------------------------------------------------------------------
+
+    def _on_mismatch(self, flight: Flight, event: t.Mismatched, commands: list[t.Command]) -> None:
         self._got_on_at = self.now  # a long look at the bytes is no time without an answer
-        flight.most_held_bytes = None  # bytes are set aside: each one counts again
+        flight.most_held_bytes = None  # bytes are set aside or compared: each one counts again
         if event.was_salvaged:  # our own optimism, not the server's fault
-            self._retry(flight, 0.0, None)
+            self._retry(flight)
             return
         flight.mismatches += 1
-        failure = Failure(Reason.MISMATCH, event.detail)
-        if self._to_next_route(flight, failure):  # somebody else's bytes, rather than the same
-            return
-        if flight.mismatches > self.policy.refetches:
+        served = flight.served or {flight.route}
+        hosts = ", ".join(self._book.host(at) for at in sorted(served))
+        failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
+        if flight.is_mending or len(served) == 1:
+            flight.liars |= {flight.route} if flight.is_mending else served
+        for index in served:
+            flight.last_failures[index] = failure
+            flight.avoided[index] = self.now + self.policy.wait_seconds(flight.mismatches)
+        can_be_mended = flight.is_large and event.can_be_mended
+        if not can_be_mended:
+            flight.served = set()
+        untried = self._candidates(flight) - flight.served - flight.liars
+        if not untried and flight.mismatches > self.policy.refetches:
+            commands.append(t.SetAside(flight.transfer))
             self._give_up(flight, failure, commands)
             return
-        self._retry(flight, self.policy.wait_seconds(flight.mismatches), failure)
+        flight.is_mending = can_be_mended
+        if not can_be_mended:
+            commands.append(t.SetAside(flight.transfer))
+        self._retry(flight, failure)
+
+    def _on_mended(self, flight: Flight, event: t.Mended, commands: list[t.Command]) -> None:
+        self._got_on(flight, commands)
+        if event.replaced:
+            self._check(flight, commands)
+            return
+        # The other source agrees byte for byte, and the digest is still wrong.
+        self._leave_routes(flight)
+        detail = "another source sends the same wrong bytes"
+        flight.served.add(flight.route)
+        mismatch = t.Mismatched(flight.transfer.blob_name, detail, was_salvaged=False)
+        self._on_mismatch(flight, mismatch, commands)
+
+    def _check(self, flight: Flight, commands: list[t.Command]) -> None:
+        self._leave_routes(flight)
+        flight.phase = Phase.CHECKING
+        commands.append(t.Check(flight.transfer))
+
+    # --- the engine, and time ----------------------------------------------------------------
 
     def _on_engine_died(self, event: t.EngineDied, commands: list[t.Command]) -> None:
         self._engine_deaths += 1
@@ -284,98 +302,134 @@ class Scheduler:
             return
         commands.append(t.RestartEngine())
         for flight in self._flights.values():
-            if flight.phase in {_Phase.MOVING, _Phase.CANCELLING} and not flight.is_direct:
-                self._retry(flight, 0.0, None)
+            with_engine = flight.phase in {Phase.MOVING, Phase.CANCELLING}
+            if with_engine and not flight.has_own_client:
+                self._leave_routes(flight)
+                self._retry(flight)
+
+    def _stalls_at(self, flight: Flight) -> float:
+        if flight.hung_up_at is not None:
+            return flight.hung_up_at + self.policy.hung_up_seconds
+        first = self.policy.first_byte_seconds
+        stall = flight.stall_seconds if flight.has_moved else max(first, flight.stall_seconds)
+        return flight.moved_at + min(stall, self.policy.stall_seconds)
 
     def _on_tick(self, commands: list[t.Command]) -> None:
         for flight in self._flights.values():
-            if flight.phase is not _Phase.MOVING or flight.is_direct:
+            if flight.phase is not Phase.MOVING or flight.has_own_client:
                 continue  # our own client has a timeout for each piece
-            if self.now - flight.moved_at >= self.policy.stall_seconds:
-                seconds = f"{self.policy.stall_seconds:.0f} s"
-                flight.phase = _Phase.CANCELLING
-                flight.after_cancel = Failure(Reason.STALLED, seconds)
-                commands.append(t.Cancel(flight.transfer))
+            if self.now < self._stalls_at(flight):
+                continue
+            if flight.hung_up_at is not None:
+                failure = Failure(Reason.TRANSPORT, "every connection is lost")
+                flight.location = None  # ask: a refusal says at once that nobody is there
+            else:
+                silence = self.now - flight.moved_at
+                failure = Failure(Reason.STALLED, f"{silence:.0f} s")
+                if self.now - flight.stalled_at > _CALM_SECONDS:
+                    flight.stall_seconds = self.policy.quick_stall_seconds
+                doubled = 2 * flight.stall_seconds
+                flight.stall_seconds = min(doubled, self.policy.stall_seconds)
+                flight.stalled_at = self.now
+            flight.phase = Phase.CANCELLING
+            flight.after_cancel = failure
+            commands.append(t.Cancel(flight.transfer))
+
+    def _on_cancelled(self, flight: Flight, commands: list[t.Command]) -> None:
+        if flight.after_cancel is not None:
+            self._judge(flight, flight.after_cancel, commands)
+            return
+        target = flight.switch_to
+        self._leave_routes(flight)
+        self._retry(flight)
+        if target is not None:
+            flight.route, flight.location = target
+            flight.phase = Phase.LOCATED
 
     # --- judging -----------------------------------------------------------------------------
 
-    def _judge(self, flight: _Flight, failure: Failure, commands: list[t.Command]) -> None:
-        flight.failures += 1
-        if flight.failing_since is None:
-            flight.failing_since = self.now
-        reason = failure.reason
+    def _judge(self, flight: Flight, failure: Failure, commands: list[t.Command]) -> None:
+        index, reason, moved = flight.route, failure.reason, flight.has_moved
+        name = flight.transfer.blob_name
         if reason is Reason.DISK:
             self._is_stopped = True
             commands.append(t.Stop(failure, failure.detail))
             return
+        flight.last_failures[index] = failure
+        was_moving = flight.phase is not Phase.LOCATING and not flight.is_mending
+        keeps_location = moved and reason in _KEEPS_LOCATION and flight.reuses < _MOST_REUSES
+        location = flight.location if keeps_location else None
         if reason is Reason.EXPIRED:
             flight.refused_signatures += 1
-            if flight.refused_signatures == 1:
-                self._retry(flight, 0.0, failure)
-                return
-        is_final = reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES
-        if is_final or flight.failures > self.policy.tries:
-            if self._to_next_route(flight, failure):
-                return
-            if is_final or self._others_got_on(flight):
-                self._give_up(flight, failure, commands)
-                return
-        wait = self._wait_after(flight, failure)
-        if self._is_too_late(self.now + wait):
-            self._end_here(flight, failure, commands)
+        is_fresh_news = reason is Reason.EXPIRED and flight.refused_signatures == 1
+        if reason is Reason.RATE_LIMITED:
+            wait = failure.retry_after_seconds or self.policy.first_wait_seconds
+            wait = max(wait, self.policy.wait_seconds(self._count_failure(flight, index)))
+            # Others would meet the same limit at this endpoint.
+            self._book.hold(index, self.now + wait, failure)
+        elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
+            flight.excluded.add(index)
+        elif not is_fresh_news:
+            commands += self._book.failed(index, name, failure, self.now, has_moved=moved)
+            self._avoid(flight, index, failure)
+        self._leave_routes(flight)
+        if not self._candidates(flight) or self._is_alone_in_failing(flight):
+            self._give_up(flight, failure, commands)
             return
-        if reason in {Reason.RANGE_IGNORED, Reason.WRONG_LENGTH} and flight.failures > 1:
-            # Said twice, it is no passing fault of a proxy: go on without what is staged.
+        if was_moving and reason in _CANT_CONTINUE and self._can_nobody_continue(flight):
             commands.append(t.Discard(flight.transfer))
-        self._retry(flight, wait, failure)
+        self._retry(flight, failure)
+        if location is not None:
+            flight.location = location
+            flight.reuses += 1
+        flight.failed_at = self.now
 
-    def _wait_after(self, flight: _Flight, failure: Failure) -> float:
-        wait = self.policy.wait_seconds(flight.failures)
+    def _count_failure(self, flight: Flight, index: int) -> int:
+        flight.failures_at[index] = flight.failures_at.get(index, 0) + 1
+        return flight.failures_at[index]
+
+    def _avoid(self, flight: Flight, index: int, failure: Failure) -> None:
+        """Prefer another route for a while; where there is none, this is the wait."""
+        count = self._count_failure(flight, index)
+        if self._got_on_at > flight.failed_at:
+            flight.lone_failures += 1
+        wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
         if failure.retry_after_seconds is not None:
             wait = max(wait, failure.retry_after_seconds)
-        if failure.reason is Reason.RATE_LIMITED:
-            # Others would meet the same limit at this endpoint.
-            held_until, _ = self._holds.get(flight.route, (0.0, failure))
-            self._holds[flight.route] = (max(held_until, self.now + wait), failure)
-        return wait
+        flight.avoided[index] = self.now + wait
+
+    def _can_nobody_continue(self, flight: Flight) -> bool:
+        """Whether each route failed twice: no passing fault of a proxy, so begin anew."""
+        return all(flight.failures_at.get(at, 0) > 1 for at in self._candidates(flight))
+
+    def _is_alone_in_failing(self, flight: Flight) -> bool:
+        return flight.lone_failures > self.policy.tries * len(self._candidates(flight))
+
+    def _candidates(self, flight: Flight) -> set[int]:
+        return candidates(flight, self._book)
 
     def _is_too_late(self, at: float) -> bool:
         return at - self._got_on_at > self.policy.patience_seconds
 
-    def _end_here(self, flight: _Flight, failure: Failure, commands: list[t.Command]) -> None:
-        """Leave a route that asks for more patience than there is."""
-        if self._is_too_late(self.now):
-            # Nobody gets on: those that were never asked for would only fail one by one.
-            for pending in self._pending.values():
-                commands.extend(t.GiveUp(transfer, failure) for transfer in pending)
-                pending.clear()
-        elif self._to_next_route(flight, failure):
-            return
-        self._give_up(flight, failure, commands)
+    def _leave_routes(self, flight: Flight) -> None:
+        """Let go of the routes in use; questions that are still open are answered later."""
+        name = flight.transfer.blob_name
+        for index in {flight.route, *flight.sources} - flight.asking:
+            self._book.leave(index, name)
+        flight.leave_engine()
 
-    def _to_next_route(self, flight: _Flight, failure: Failure) -> bool:
-        if flight.route + 1 >= len(self.routes):
-            return False
-        flight.route += 1
-        flight.failures = flight.refused_signatures = 0
-        self._retry(flight, 0.0, failure)
-        return True
-
-    def _others_got_on(self, flight: _Flight) -> bool:
-        return flight.failing_since is not None and self._got_on_at > flight.failing_since
-
-    def _retry(self, flight: _Flight, wait: float, failure: Failure | None) -> None:
+    def _retry(self, flight: Flight, failure: Failure | None = None) -> None:
         self.retries += failure is not None
-        flight.phase = _Phase.WAITING
+        flight.phase = Phase.WAITING
         flight.location = None
-        flight.last_failure = failure
-        flight.after_cancel = None
-        flight.held_bytes = -1
-        flight.ready_at = self.now + wait
+        flight.leave_engine()
+        flight.ready_at = self.now
 
-    def _give_up(self, flight: _Flight, failure: Failure, commands: list[t.Command]) -> None:
+    def _give_up(self, flight: Flight, failure: Failure, commands: list[t.Command]) -> None:
+        self._leave_routes(flight)
         del self._flights[flight.transfer.blob_name]
-        commands.append(t.GiveUp(flight.transfer, failure))
+        final = final_failure(flight.last_failures, failure, self._book.host)
+        commands.append(t.GiveUp(flight.transfer, final))
 
     # --- keeping the window full ---------------------------------------------------------------
 
@@ -385,10 +439,10 @@ class Scheduler:
 
     def _fill_once(self, commands: list[t.Command]) -> bool:
         """Return whether nothing ended here."""
-        moving = self._count(_Phase.MOVING, _Phase.CANCELLING)
-        ahead = self._count(_Phase.LOCATING, _Phase.LOCATED)
-        waiting = self._count(_Phase.WAITING)
-        unverified = self._count(_Phase.CHECKING)
+        moving = self._count(Phase.MOVING, Phase.CANCELLING)
+        ahead = self._count(Phase.LOCATING, Phase.LOCATED)
+        waiting = self._count(Phase.WAITING)
+        unverified = self._count(Phase.CHECKING)
         for is_large, jobs in ((True, self.window.jobs), (False, self.window.small_queue)):
             pending = self._pending[is_large]
             # As many again are located in advance, so that no slot waits for an answer; a heap of
@@ -398,53 +452,94 @@ class Scheduler:
             room = min(room, 4 * jobs - unverified[is_large], 4 * jobs - waiting[is_large])
             while pending and room > 0:
                 transfer = pending.popleft()
-                self._flights[transfer.blob_name] = _Flight(
-                    transfer, is_large, ready_at=self.now, moved_at=self.now
+                self._flights[transfer.blob_name] = Flight(
+                    transfer,
+                    is_large,
+                    ready_at=self.now,
+                    stall_seconds=self.policy.quick_stall_seconds,
+                    failed_at=self.now,
+                    moved_at=self.now,
                 )
                 room -= 1
         before = len(self._flights)
         for flight in list(self._flights.values()):
-            is_due = flight.phase is _Phase.WAITING and flight.ready_at <= self.now
-            # One without a location will ask the endpoint, which may have said "later" since.
-            if is_due or (flight.phase is _Phase.LOCATED and flight.location is None):
-                self._locate(flight, commands)
-            if flight.phase is _Phase.LOCATED:
+            if flight.phase is Phase.WAITING and flight.ready_at <= self.now:
+                self._begin(flight, commands)
+            if flight.phase is Phase.LOCATED:
                 jobs = self.window.jobs if flight.is_large else self.window.small_queue
-                if moving[flight.is_large] < jobs:
+                if moving[flight.is_large] < jobs and self._move(flight, commands):
                     moving[flight.is_large] += 1
-                    self._move(flight, commands)
         return len(self._flights) == before
 
-    def _count(self, *phases: _Phase) -> Counter[bool]:
+    def _count(self, *phases: Phase) -> Counter[bool]:
         """Count the flights in these phases, the large and the small ones."""
         flights = self._flights.values()
         return Counter(flight.is_large for flight in flights if flight.phase in phases)
 
-    def _locate(self, flight: _Flight, commands: list[t.Command]) -> None:
-        while (hold := self._holds.get(flight.route)) is not None and hold[0] > self.now:
-            flight.phase = _Phase.WAITING
-            flight.ready_at, flight.last_failure = hold
-            if not self._is_too_late(flight.ready_at):
-                return
-            self._end_here(flight, hold[1], commands)
-            if flight.transfer.blob_name not in self._flights:
-                return
-        # One request of our own client brings a small file, token, redirect, Retry-After and all.
-        flight.is_direct = not flight.is_large
-        if flight.is_direct:
-            flight.phase = _Phase.LOCATED
+    def _begin(self, flight: Flight, commands: list[t.Command]) -> None:
+        choice = choose(flight, self._book, self.now)
+        if choice is None:  # nobody has it, and nobody was asked
+            self._give_up(flight, Failure(Reason.NOT_FOUND), commands)
             return
-        flight.phase = _Phase.LOCATING
-        commands.append(t.Locate(flight.transfer, self.routes[flight.route]))
+        flight.ready_at = max(choice.opens_at, self.now)
+        if self._is_too_late(flight.ready_at):
+            self._end_here(flight, choice.why, commands)
+            return
+        flight.waits_for = None if choice.why is None else (choice.route, choice.why)
+        if flight.ready_at > self.now:
+            return
+        index, name = choice.route, flight.transfer.blob_name
+        if flight.route != index:
+            flight.location = None
+        flight.route = index
+        if flight.location is not None:
+            flight.phase = Phase.LOCATED
+            return
+        if not flight.is_large:
+            # One request of our own client brings a small file: token, redirect, Retry-After.
+            self._book.take(index, name)
+            flight.phase = Phase.LOCATED
+            return
+        flight.phase = Phase.LOCATING
+        if index not in flight.asking:  # the answer to an earlier question will do
+            self._book.take(index, name)
+            silence = self.policy.silence_seconds(flight.failures_at.get(index, 0))
+            commands.append(t.Locate(flight.transfer, self.routes[index], silence))
 
-    def _move(self, flight: _Flight, commands: list[t.Command]) -> None:
-        flight.phase = _Phase.MOVING
-        flight.moved_at = self.now
-        flight.held_bytes = -1
+    def _end_here(self, flight: Flight, why: Failure | None, commands: list[t.Command]) -> None:
+        """Give up what would have to wait longer than patience lasts."""
+        failure = why or Failure(Reason.TIMEOUT)
+        if self._is_too_late(self.now):
+            # Nobody gets on: those that were never asked for would only fail one by one.
+            for pending in self._pending.values():
+                commands.extend(t.GiveUp(transfer, failure) for transfer in pending)
+                pending.clear()
+        self._give_up(flight, failure, commands)
+
+    def _move(self, flight: Flight, commands: list[t.Command]) -> bool:
+        """Begin the attempt; returns whether there was room at the route."""
         route = self.routes[flight.route]
         location = flight.location
-        if location is None or location.needs_token:
-            flight.is_direct = True
-            commands.append(t.MoveDirect(flight.transfer, route, location))
+        transfer = flight.transfer
+        flight.has_own_client = (
+            location is None or location.needs_token or flight.is_mending or not flight.is_large
+        )
+        if flight.is_large:
+            room = self._book.room(flight.route)
+            flight.connections = min(self.window.connections, room)
+            if not flight.connections:
+                return False
+            self._book.take(flight.route, transfer.blob_name, connections=flight.connections)
+        flight.phase = Phase.MOVING
+        flight.leave_engine()
+        flight.began_at = flight.moved_at = self.now
+        silence = self.policy.silence_seconds(flight.failures_at.get(flight.route, 0))
+        if flight.is_mending:
+            commands.append(t.Mend(transfer, route, location))
+        elif location is None or flight.has_own_client:
+            commands.append(t.MoveDirect(transfer, route, location, silence))
         else:
-            commands.append(t.Move(flight.transfer, route, location))
+            amount = self._sharing.most_sources(flight)
+            commands.append(t.Move(transfer, route, location, flight.connections, amount))
+            self._sharing.begin(flight, location, self.now)
+        return True

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
 from hfaria.errors import UsageError
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", re.IGNORECASE)
+FOREVER = "forever"
 _STEP = 1000
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_UNITS = {"": 1, "s": 1, "m": _MINUTE, "h": _HOUR, "d": _DAY}
 
 
 def parse_size(text: str, *, named_by: str) -> int:
@@ -22,6 +26,20 @@ def parse_size(text: str, *, named_by: str) -> int:
         )
     number, unit, binary = match.groups()
     return int(Fraction(number) * (1024 if binary else _STEP) ** _POWERS[unit.lower()])
+
+
+def parse_duration(text: str, *, named_by: str) -> float:
+    """Read ``90``, ``90s``, ``30m``, ``2h`` or ``forever`` as seconds; raises `UsageError`."""
+    if text.strip().lower() == FOREVER:
+        return math.inf
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"{named_by}: `{text}` is not a duration",
+            hint=f"write it like 90, 90s, 30m, 2h or {FOREVER}",
+        )
+    number, unit = match.groups()
+    return float(number) * _UNITS[unit.lower()]
 
 
 def format_size(size: float) -> str:
@@ -38,7 +56,9 @@ def format_size(size: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration: ``4 s``, ``3 min 20 s``, ``2 h 5 min``, ``1 d 3 h``."""
+    """Write a duration: ``4 s``, ``3 min 20 s``, ``2 h 5 min``, ``1 d 3 h``, ``for ever``."""
+    if seconds == math.inf:
+        return "for ever"
     whole = round(seconds)
     if whole < _MINUTE:
         return f"{whole} s"
@@ -59,3 +79,8 @@ def count(number: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {plural}"
+
+
+def format_range(start: int, end: int) -> str:
+    """Name the bytes from ``start`` up to, and not with, ``end``."""
+    return f"byte {start}" if end == start + 1 else f"bytes {start}-{end - 1}"

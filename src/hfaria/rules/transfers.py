@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -122,11 +122,16 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """The digest is wrong. ``was_salvaged``: blocks that were taken on trust have been dropped."""
+    """The digest is wrong.
+
+    ``was_salvaged``: blocks that were taken on trust have been dropped. ``can_be_mended``: the
+    bytes have the right number, so that comparing them with others' makes sense.
+    """
 
     blob_name: str
     detail: str
     was_salvaged: bool
+    can_be_mended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,19 +203,28 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Locate:
-    """Ask the route's endpoint where the bytes are; answered by `Located` or `NotLocated`."""
+    """Ask the route's endpoint where the bytes are; answered by `Located` or `NotLocated`.
+
+    ``silence_seconds``: how long to wait for the answer.
+    """
 
     transfer: Transfer
     route: Route
+    silence_seconds: float = field(default=30.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Give a blob to the engine; answered by `Progressed`, `Arrived` or `Failed`."""
+    """Give a blob to the engine; answered by `Progressed`, `Arrived` or `Failed`.
+
+    With ``connections`` to each host; ``sources`` counts the hosts that may come to serve it.
+    """
 
     transfer: Transfer
     route: Route
     location: Location
+    connections: int = 8
+    sources: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,21 +258,34 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Try to connect to the route's endpoint now and then; answered by `Reachable`, once."""
+    """Try to connect to the route's endpoint now and then; answered by `Reachable`, once.
+
+    Not before ``after_seconds`` have gone by.
+    """
 
     route: Route
+    after_seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the user what changed, in one line."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class MoveDirect:
     """Fetch a blob with our own client; answered like `Move`.
 
-    Without a location the route's endpoint is asked, and its redirect followed.
+    Without a location the route's endpoint is asked, and its redirect followed. It fails when
+    nothing came for ``silence_seconds``.
     """
 
     transfer: Transfer
     route: Route
     location: Location | None
+    silence_seconds: float = field(default=30.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +338,7 @@ Command: TypeAlias = (
     | Mend
     | SetAside
     | Watch
+    | Say
     | Cancel
     | Discard
     | Check

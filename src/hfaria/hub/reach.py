@@ -1,0 +1,69 @@
+"""Notice at once when an endpoint that was out of reach can be connected to again."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from hfaria.errors import HubError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hfaria.hub.client import HubClient
+    from hfaria.rules.endpoints import Endpoint
+
+_CONNECT_SECONDS = 3.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 3.0
+_QUICK_SECONDS = 60.0
+_TICK_SECONDS = 0.25
+_PORTS = {"http": 80, "https": 443}
+
+
+def wait_until_reachable(
+    client: HubClient,
+    endpoint: Endpoint,
+    *,
+    after_seconds: float,
+    is_cancelled: Callable[[], bool],
+) -> None:
+    """Return when a connection succeeds; raises `InterruptedError` when cancelled.
+
+    A connection costs an endpoint next to nothing, so it is tried four times a second in the first
+    minute of an outage, and every 3 s later on. Behind a proxy it takes a request to know.
+    """
+    _sleep(after_seconds, is_cancelled)
+    started_at = time.monotonic()
+    while not _answers(client, endpoint):
+        is_short = time.monotonic() - started_at < _QUICK_SECONDS
+        _sleep(_FIRST_PAUSE_SECONDS if is_short else _LONGEST_PAUSE_SECONDS, is_cancelled)
+
+
+def _answers(client: HubClient, endpoint: Endpoint) -> bool:
+    if client.uses_proxy(endpoint.url):
+        try:
+            client.send("HEAD", endpoint.url, endpoint=endpoint, silence_seconds=_CONNECT_SECONDS)
+        except HubError:
+            return False
+        return True
+    parts = urlsplit(endpoint.url)
+    address = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    try:
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _sleep(seconds: float, is_cancelled: Callable[[], bool]) -> None:
+    until = time.monotonic() + seconds
+    while True:
+        if is_cancelled():
+            raise InterruptedError
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(_TICK_SECONDS, left))

@@ -1,0 +1,69 @@
+"""Which route a transfer takes next: the best one that is open to it now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.route_health import UNPROVEN
+
+if TYPE_CHECKING:
+    from hfaria.rules.flight import Flight
+    from hfaria.rules.route_health import RouteBook
+
+_WORTH_WAITING_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A route, and from when on it may be asked; ``why`` is what keeps it closed until then."""
+
+    route: int
+    opens_at: float
+    why: Failure | None
+
+
+def candidates(flight: Flight, book: RouteBook) -> set[int]:
+    """Return the routes that may still bring this transfer's bytes, one day."""
+    name = flight.transfer.blob_name
+    return {at for at, route in enumerate(book.routes) if route.has(name)} - flight.excluded
+
+
+def choose(flight: Flight, book: RouteBook, now: float) -> Choice | None:
+    """Return the best route that is open now, else the one that opens first; None if none is left.
+
+    Liars come last, and when bytes are compared, those who brought them come after the others. A
+    fall-back is not taken for a wait of a few seconds at an endpoint that works.
+    """
+    suspects = flight.served if flight.is_mending else set[int]()
+    order = sorted(
+        candidates(flight, book), key=lambda at: (at in flight.liars, at in suspects, at)
+    )
+    closed: list[Choice] = []
+    for index in order:
+        choice = _look(flight, index, book, now)
+        if choice.opens_at > now:
+            closed.append(choice)
+            continue
+        is_second_choice = book.routes[index].is_fallback or index in flight.liars
+        for better in closed:
+            if better.why is UNPROVEN or (
+                is_second_choice and _is_worth_waiting(better, flight, book, now)
+            ):
+                return better
+        return choice
+    return min(closed, key=lambda each: each.opens_at, default=None)
+
+
+def _look(flight: Flight, index: int, book: RouteBook, now: float) -> Choice:
+    opens_at, why = book.opens_at(index, now)
+    avoided_until = flight.avoided.get(index, 0.0)
+    if avoided_until > opens_at:
+        opens_at, why = avoided_until, flight.last_failures.get(index)
+    return Choice(index, opens_at, why or Failure(Reason.TRANSPORT))
+
+
+def _is_worth_waiting(choice: Choice, flight: Flight, book: RouteBook, now: float) -> bool:
+    is_soon = choice.opens_at - now <= _WORTH_WAITING_SECONDS
+    return is_soon and not book.is_down(choice.route) and choice.route not in flight.liars

@@ -1,0 +1,100 @@
+"""One transfer on its way, as the scheduler keeps it in mind."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hfaria.rules.failures import Failure
+    from hfaria.rules.plan import Transfer
+    from hfaria.rules.transfers import Location
+
+
+class Phase(enum.Enum):
+    """Where a flight is: locating → located → moving → checking; from any of them to waiting."""
+
+    LOCATING = enum.auto()
+    LOCATED = enum.auto()
+    MOVING = enum.auto()
+    CANCELLING = enum.auto()
+    CHECKING = enum.auto()
+    WAITING = enum.auto()
+
+
+@dataclass(slots=True)
+class Source:
+    """A host that the engine takes bytes of a transfer from, and when it was last seen to."""
+
+    host: str
+    seen_at: float
+
+
+@dataclass(slots=True)
+class Flight:
+    """A transfer that is past pending. Routes are named by their index.
+
+    ``excluded``: routes that said a final no. ``liars``: routes whose bytes were wrong.
+    ``avoided``: until when another route is preferred. ``served``: who brought the bytes that are
+    staged. ``sources``: whom the engine has; ``asking``: whom it may get next.
+    """
+
+    transfer: Transfer
+    is_large: bool
+    ready_at: float
+    stall_seconds: float
+    phase: Phase = Phase.WAITING
+    route: int = 0
+    location: Location | None = None
+    has_own_client: bool = False
+    is_mending: bool = False
+    excluded: set[int] = field(default_factory=set)
+    liars: set[int] = field(default_factory=set)
+    served: set[int] = field(default_factory=set)
+    avoided: dict[int, float] = field(default_factory=dict)
+    failures_at: dict[int, int] = field(default_factory=dict)
+    last_failures: dict[int, Failure] = field(default_factory=dict)
+    lone_failures: int = 0
+    """Failures in a row, without a byte in between, while others got on."""
+    failed_at: float = 0.0
+    refused_signatures: int = 0
+    mismatches: int = 0
+    connections: int = 0
+    sources: dict[int, Source] = field(default_factory=dict)
+    asking: set[int] = field(default_factory=set)
+    ask_again_at: dict[int, float] = field(default_factory=dict)
+    switch_to: tuple[int, Location] | None = None
+    held_bytes: int = -1
+    most_held_bytes: int | None = None
+    has_moved: bool = False
+    """Whether this attempt brought bytes that were never held before."""
+    was_connected: bool = False
+    hung_up_at: float | None = None
+    began_at: float = 0.0
+    moved_at: float = 0.0
+    stalled_at: float = 0.0
+    reuses: int = 0
+    waits_for: tuple[int, Failure] | None = None
+    after_cancel: Failure | None = None
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that the engine does not hold yet."""
+        return self.transfer.size - max(0, self.held_bytes)
+
+    def leave_engine(self) -> None:
+        """Forget what was true of this attempt alone."""
+        self.sources.clear()
+        self.switch_to = None
+        self.after_cancel = None
+        self.hung_up_at = None
+        self.was_connected = False
+        self.held_bytes = -1
+        self.has_moved = False
+
+    def got_on(self) -> None:
+        """Bytes that were never held before: what failed until now counts no more."""
+        self.lone_failures = self.refused_signatures = 0
+        self.failures_at.clear()
+        self.avoided.clear()

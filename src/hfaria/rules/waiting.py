@@ -1,0 +1,54 @@
+"""What is said when nothing moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hfaria.rules.failures import Reason
+from hfaria.rules.flight import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hfaria.rules.flight import Flight
+    from hfaria.rules.route_health import RouteBook
+
+_SILENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What nothing moves for: shown to the user.
+
+    ``seconds`` are still to wait, or, if it ``is_over``, have been waited already.
+    """
+
+    seconds: float
+    reason: str
+    is_over: bool = False
+
+
+def find_wait(flights: Iterable[Flight], book: RouteBook, now: float) -> Waiting | None:
+    """Say what all of the flights wait for, or None if one of them gets on."""
+    waits: list[Flight] = []
+    silent: list[Flight] = []
+    for flight in flights:
+        if flight.phase is Phase.MOVING and now - flight.moved_at > _SILENCE_SECONDS:
+            silent.append(flight)
+        elif flight.phase in {Phase.MOVING, Phase.CHECKING}:
+            return None
+        elif flight.phase is Phase.WAITING and flight.waits_for is not None:
+            waits.append(flight)
+    if silent:
+        first = max(silent, key=lambda flight: flight.moved_at)
+        reason = f"no bytes by way of {book.host(first.route)}"
+        return Waiting(now - first.moved_at, reason, is_over=True)
+    first_to_go = min(waits, key=lambda flight: flight.ready_at, default=None)
+    if first_to_go is None or first_to_go.waits_for is None:
+        return None
+    index, failure = first_to_go.waits_for
+    host = book.host(index)
+    is_limit = failure.reason is Reason.RATE_LIMITED
+    reason = f"{failure.reason.value} of {host}" if is_limit else f"{failure} ({host})"
+    return Waiting(max(0.0, first_to_go.ready_at - now), reason)

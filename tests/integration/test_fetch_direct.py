@@ -1,0 +1,62 @@
+"""Our own client's fetches, when what is asked to go on is another file by now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hfaria.hub.client import HubClient
+from hfaria.hub.fetch import fetch_direct
+from hfaria.rules.endpoints import Endpoint
+from hfaria.rules.failures import Failure, Reason
+from integration.engines import random_bytes
+from integration.range_server import RangeServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTENT = random_bytes(300_000)
+
+
+def fetched(server: RangeServer, into: Path, *, endpoint: Endpoint | None = None) -> Failure | None:
+    client = HubClient((), lambda: None, "test")
+    try:
+        return fetch_direct(
+            client,
+            server.url("file"),
+            into,
+            size=len(CONTENT),
+            endpoint=endpoint or Endpoint(server.url("")),
+            on_bytes=lambda _: None,
+            is_cancelled=lambda: False,
+        )
+    finally:
+        client.close()
+
+
+def test_what_is_held_is_not_asked_for_again(tmp_path: Path) -> None:
+    into = tmp_path / "direct"
+    into.write_bytes(CONTENT[:200_000])
+    with RangeServer({"file": CONTENT}) as server:
+        assert fetched(server, into) is None
+        assert server.bytes_sent == 100_000
+    assert into.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_longer_by_now_is_not_gone_on_with(tmp_path: Path) -> None:
+    into = tmp_path / "direct"
+    into.write_bytes(CONTENT[:200_000])
+    with RangeServer({"file": CONTENT + b"more"}) as server:
+        failure = fetched(server, into)
+    assert failure is not None
+    assert failure.reason is Reason.WRONG_LENGTH
+    assert into.stat().st_size == 200_000
+
+
+def test_a_location_that_is_gone_was_signed_and_has_expired(tmp_path: Path) -> None:
+    with RangeServer({}) as server:
+        elsewhere = fetched(server, tmp_path / "a", endpoint=Endpoint("http://127.0.0.9"))
+        here = fetched(server, tmp_path / "b")
+    assert elsewhere is not None
+    assert elsewhere.reason is Reason.EXPIRED
+    assert here is not None
+    assert here.reason is Reason.NOT_FOUND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _BACKLOG = 512
 _STOP_SECONDS = 0.001
+_BIND_TRIES = 200
+_BIND_SECONDS = 0.01
 _SEND_BUFFER = 256 << 10
 _connection_numbers = iter(range(1, 1 << 62))
 
@@ -91,7 +94,7 @@ class Site:
             elif self._listener is None:
                 await self._listen(self._server)
             if reach is Reach.UNANSWERED:
-                self._plug = _plugged(self.host, self.port)
+                self._plug = _plugged(await _bound_again(self.host, self.port))
             if reach in {Reach.OPEN, Reach.REFUSED}:
                 self.flow.goes_on.set()
             else:
@@ -102,7 +105,7 @@ class Site:
                         reset(handler.transport)
 
     async def _listen(self, server: _Server) -> None:
-        opened = _bound(self.host, self.port)
+        opened = await _bound_again(self.host, self.port)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             server, sock=opened, ssl=self._context, backlog=_BACKLOG
@@ -181,14 +184,28 @@ def _bound(host: str, port: int) -> socket.socket:
     return opened
 
 
-def _plugged(host: str, port: int) -> tuple[socket.socket, ...]:
+async def _bound_again(host: str, port: int) -> socket.socket:
+    """Bind a port that was given up just now.
+
+    A process that another thread is about to start holds a copy of the old listener for a moment.
+    """
+    for _ in range(_BIND_TRIES):
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        await asyncio.sleep(_BIND_SECONDS)
+    return _bound(host, port)
+
+
+def _plugged(deaf: socket.socket) -> tuple[socket.socket, ...]:
     """Listen with a queue that is full already: the kernel drops further attempts to connect."""
-    deaf = _bound(host, port)
     deaf.listen(0)
     waiting = [deaf]
     for _ in range(2):  # the queue takes one more than it was told to
         caller = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         caller.setblocking(False)  # noqa: FBT003  # its only form
-        caller.connect_ex((host, port))
+        caller.connect_ex(deaf.getsockname())
         waiting.append(caller)
     return tuple(waiting)

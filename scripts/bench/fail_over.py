@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.options import run_alone, tell
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SIZE = 500_000_000
 _LINE = 50e6
+_LIMIT_SECONDS = 60.0
 
 
 def measure(options: Options) -> list[Finding]:
@@ -31,13 +33,21 @@ def measure(options: Options) -> list[Finding]:
         hub.add_mirror("second")
         for site in hub.urls:
             hub.shape(site, Shape(latency_seconds=0.02, rate_total=options.scaled(int(_LINE))))
-        scene = Scene(hub, spec, folder, endpoints=("mirror",), faults=faults, is_watched=True)
+        scene = Scene(
+            hub,
+            spec,
+            folder,
+            endpoints=("mirror",),
+            faults=faults,
+            is_watched=True,
+            limit_seconds=_LIMIT_SECONDS,
+        )
         to_origin = hold_trials(options, scene)
         tell("  with a second mirror named")
         # Both send from the start, so that the first is at its end later.
         dies = (Fault(Refuse(after=size // 4), site="mirror"),)
         both = ("mirror", "second")
-        scene = Scene(hub, spec, folder, endpoints=both, faults=dies, is_watched=True)
+        scene = replace(scene, endpoints=both, faults=dies)
         to_second = hold_trials(options.only([OURS]), scene)
     what = f"one file of {size // 1_000_000} MB, the mirror dies at half"
     return [

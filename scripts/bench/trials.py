@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 FAILED = math.inf
 """The time of a run that did not bring the whole repo."""
 
-_LIMIT_SECONDS = 200.0
 _LOOK_SECONDS = 0.05
 
 
@@ -75,6 +74,8 @@ class Scene:
     faults: tuple[Fault, ...] = ()
     is_watched: bool = False
     """Whether to look at what the sites sent, all the time."""
+    limit_seconds: float = 200.0
+    """When a tool that still runs is ended."""
 
     def job(self, tool: Tool, dest: Path) -> Job:
         """Return the pull that a tool is asked for; ours has a token that must not leak.
@@ -162,7 +163,7 @@ def _hold(tool: Tool, scene: Scene, number: int) -> Trial:
         if scene.is_watched:
             stack.enter_context(watch)
         try:
-            seconds = run.finish(limit_seconds=_LIMIT_SECONDS)
+            seconds = run.finish(limit_seconds=scene.limit_seconds)
         except ToolFailedError:
             remarks.append(f"ended with {run.process.returncode} ({_last_line(log)})")
     hub.faults.clear()

@@ -57,6 +57,7 @@ MatchKind = Literal[
     "bytes",
     "cached",
     "cdn",
+    "commits",
     "other",
 ]
 

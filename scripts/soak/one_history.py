@@ -17,7 +17,7 @@ from bench.tools import Job, environment, select
 from loopback_hub import GOOD_TOKEN, Fault, HubConfig, LoopbackHub, Refuse, SiteSpec
 from loopback_hub.config import DEFAULT_SITES
 from soak.cache_rules import find_violations, is_complete
-from soak.histories import PATIENCE_SECONDS
+from soak.histories import OTHER_HUB, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,7 @@ def live_through(history: History, folder: Path) -> Verdict:
     sites = (
         *DEFAULT_SITES,
         SiteSpec("second", "mirror", "127.0.0.4", history.prefix, lfs_from="self"),
+        SiteSpec(OTHER_HUB, "modelscope", "127.0.0.5", lfs_from="self"),
     )
     config = HubConfig(
         repos=(history.spec,), sites=sites, url_lifetime_seconds=history.url_lifetime_seconds
@@ -110,7 +111,10 @@ class _Life:
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         history, hub = self._history, self._hub
-        urls = [hub.url(site) for site in history.endpoints]
+        urls = [
+            f"modelscope+{hub.url(site)}" if site == OTHER_HUB else hub.url(site)
+            for site in history.endpoints
+        ]
         first, *others = urls or [hub.url("origin")]
         job = Job(
             history.spec.repo_id,

@@ -238,7 +238,8 @@ def _head(answer: Answer, *, keeps_open: bool) -> bytes:
     start, stop = answer.sent_span
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
-    lines.append(f"Date: {formatdate(usegmt=True)}")
+    if answer.header("Date") is None:  # a fault may have set the clock
+        lines.append(f"Date: {formatdate(usegmt=True)}")
     if answer.span is not None:
         lines.append(f"Content-Range: bytes {start}-{stop - 1}/{answer.size}")
     if answer.is_chunked:

@@ -285,6 +285,16 @@ def test_info_knows_branches_tags_and_pull_requests(hub: LoopbackHub) -> None:
         assert found.sha == spec.commit_id
 
 
+def test_commits_are_listed_newest_first_with_their_dates(hub: LoopbackHub) -> None:
+    api = HfApi(endpoint=hub.url(), token=False)
+    old, new = (commit.commit_id for commit in TINY.commits)
+    listed = api.list_repo_commits("org/tiny")
+    assert [commit.commit_id for commit in listed] == [new, old]
+    assert [commit.commit_id for commit in api.list_repo_commits("org/tiny", revision=old)] == [old]
+    assert listed[0].created_at == api.repo_info("org/tiny").last_modified
+    assert (listed[0].created_at - listed[1].created_at).total_seconds() == 6 * 3600
+
+
 def test_resolve_redirects_as_the_hub_does(hub: LoopbackHub) -> None:
     large = ask(weights_url(hub, "origin"), method="HEAD")
     assert large.status == 302
@@ -591,6 +601,12 @@ def test_headers_go_missing_or_odd(hub: LoopbackHub) -> None:
     assert not {"etag", "x-linked-etag"} & set(missing)
     assert "x-repo-commit" not in dropped
     assert dropped["x-cache"] == "HIT"
+
+
+def test_a_wrong_clock_shows_in_one_date(hub: LoopbackHub) -> None:
+    date = "Thu, 01 Jan 2015 00:00:00 GMT"
+    befall(hub, Headers(add=(("Date", date),)), "resolve")
+    assert ask(weights_url(hub), method="HEAD").headers["date"] == date
 
 
 def test_rate_limit_counts_its_kind_only(hub: LoopbackHub) -> None:

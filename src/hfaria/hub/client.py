@@ -336,7 +336,7 @@ class StreamedAnswer:
             try:
                 response = self._client.http.send(request, stream=True)
             except httpx.HTTPError as exc:
-                raise unreachable(exc, self._endpoint) from exc
+                raise self._failed(exc, url) from exc
             self._client.note_allowance(response, self._endpoint)
             if carries_token and self._client._drops_token(response, url, self._endpoint):  # noqa: SLF001
                 response.close()
@@ -351,6 +351,17 @@ class StreamedAnswer:
             except httpx.HTTPError as exc:
                 raise unreachable(exc, self._endpoint) from exc
         raise LeftEndpoint(f"{self._endpoint.host} redirects in a circle ({redact_url(url)})")
+
+    def _failed(self, exc: httpx.HTTPError, url: str) -> RequestFailed:
+        error = unreachable(exc, self._endpoint)
+        if error.failure.reason is not Reason.UNREACHABLE or same_host(url, self._endpoint.url):
+            return error
+        # Where a redirect leads is out of reach: that says nothing of the endpoint.
+        host = urlsplit(url).netloc
+        failure = Failure(Reason.TRANSPORT, f"{host} can't be reached")
+        return RequestFailed(
+            f"{host}, where {self._endpoint.host} leads, can't be reached", failure
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._response is not None:

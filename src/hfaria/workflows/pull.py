@@ -265,6 +265,7 @@ class _Session:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            waits=outcome.waits,
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )

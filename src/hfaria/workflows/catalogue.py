@@ -277,6 +277,7 @@ class Cataloguer:
         able = tuple(each for each in found if each.endpoint in self.settings.trusted)
         if able:
             unable = [w.endpoint.host for w in words if w.endpoint not in self.settings.trusted]
+            self._say_who_is_passed_over([w for w in words if w.endpoint in self.settings.trusted])
             if unable:
                 hosts = " and ".join(unable)
                 self.reporter.note(

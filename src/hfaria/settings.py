@@ -126,6 +126,8 @@ class Settings:
     """By scheme, the proxies for the engine's transfers."""
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
+    config_path: Path | None = None
+    """The config file, if there is one."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -219,7 +221,13 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         engine_environ=dict(env),
         proxies=_proxies(env),
         no_proxy=_no_proxy(env),
+        config_path=config_path if config_path.is_file() else None,
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, for whoever loads settings from a part of it."""
+    return dict(os.environ)
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:

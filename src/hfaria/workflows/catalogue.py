@@ -316,16 +316,11 @@ class Cataloguer:
         if is_clear or said_by is None or said_by in self.settings.trusted:
             return error
         origin = self.settings.origin.host
-        if self.client.token is None:
-            error.hint = (
-                f"if it is private or gated, it needs a token (`hf auth login`, HF_TOKEN), which "
-                f"goes to {origin} only; else check the spelling and `--repo-type`"
-            )
-        elif self.settings.uses_origin:
-            error.hint = f"if it is private or gated, only {origin} can tell: it gets the token"
+        if not self.settings.uses_origin:
+            what = f"leave out `--no-origin`: the token goes to {origin} only"
+        elif self.client.token is None:
+            what = f"it needs a token (`hf auth login`, HF_TOKEN), which goes to {origin} only"
         else:
-            error.hint = (
-                f"if it is private or gated, leave out `--no-origin`: the token goes to {origin} "
-                "only; else check the spelling and `--repo-type`"
-            )
+            what = f"only {origin} can tell, which gets the token"
+        error.hint = f"if it is private or gated, {what}; else check the spelling and `--repo-type`"
         return error

@@ -250,9 +250,9 @@ class Cataloguer:
         """List the chosen commit; if nobody does, and the user has no say, the next newest."""
         commit_hash = chosen.head.commit_hash
         stored = self.store.read_listing(commit_hash)
-        if stored is not None:
-            return chosen, Settled(chosen.endpoint, stored, ListingTrust.STORED)
         holders = [each for each in found if each.head.commit_hash == commit_hash]
+        if stored is not None:
+            return chosen, self._confirmed(stored, chosen, holders)
         others = [each for each in found if each.head.commit_hash != commit_hash]
         is_last = not others or self.settings.stale is not None
         if self.settings.stale is Stale.ACCEPT:
@@ -264,6 +264,18 @@ class Cataloguer:
                 raise
             self.reporter.note(f"passed over: {exc.message}")
         return self._list(newest(others, self.settings.origin), others)
+
+    def _confirmed(
+        self, stored: Listing, chosen: Candidate, holders: Sequence[Candidate]
+    ) -> Settled:
+        """Compare what an earlier pull kept with the origin's, where mirrors are used at all."""
+        origin = self.settings.origin
+        by_origin = next((each for each in holders if each.endpoint == origin), None)
+        uses_mirrors = any(each.endpoint != origin for each in self.settings.endpoints)
+        confirmed = None
+        if by_origin is not None and uses_mirrors and self.settings.stale is not Stale.ACCEPT:
+            confirmed = self._lister.confirm(stored, by_origin)
+        return confirmed or Settled(chosen.endpoint, stored, ListingTrust.STORED)
 
     # --- who may have it -------------------------------------------------------------------------
 

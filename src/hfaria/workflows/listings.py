@@ -12,7 +12,7 @@ from hfaria.errors import HubError
 from hfaria.hub.listing import list_page
 from hfaria.rules.listing import Listing, RemoteFile, make_listing
 from hfaria.rules.sizes import count
-from hfaria.rules.staleness import settle
+from hfaria.rules.staleness import ListingTrust, Settled, compare, settle
 from hfaria.workflows.first_words import COMPARING_SECONDS
 from hfaria.workflows.lines import NotWanted, Race
 from hfaria.workflows.patience import patiently
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import ConfiguredEndpoint, Endpoint
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.spec import RepoSpec
-    from hfaria.rules.staleness import Settled
     from hfaria.rules.words import Candidate
     from hfaria.workflows.lines import Switchboard
 
@@ -92,6 +91,32 @@ class Lister:
                 f"{settled.endpoint.host} lists counts"
             )
         return settled
+
+    def confirm(self, stored: Listing, by_origin: Candidate) -> Settled | None:
+        """List the commit at the origin, too, and return that; None if it is not here in time.
+
+        What an earlier pull kept may be a mirror's word alone: with files left out, or worse.
+        """
+        over = threading.Event()
+        question = partial(
+            self.list_all, by_origin.configured, by_origin.head.commit_hash, over, tries=1
+        )
+        future = self.switchboard.line(by_origin.configured).ask(question)
+        for answered in Race([future], time.monotonic() + COMPARING_SECONDS, over):
+            try:
+                listing = answered.result()
+            except HubError:
+                break
+            found = compare(listing, stored)
+            differing = (*found.altered, *found.extra, *found.missing)
+            if differing:
+                host = by_origin.endpoint.host
+                self.reporter.warn(
+                    f"the listing that an earlier pull kept is not that of {host}, which counts: "
+                    f"`{differing[0]}` differs{', …' if len(differing) > 1 else ''}"
+                )
+            return Settled(by_origin.endpoint, listing, ListingTrust.ORIGIN)
+        return None
 
     def list_all(
         self,

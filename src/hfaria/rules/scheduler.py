@@ -106,7 +106,7 @@ class Scheduler:
         Events about transfers that have ended are ignored.
         """
         self.now = max(now, self.now)
-        commands: list[t.Command] = []
+        commands: list[t.Command] = self._book.begin(self.now)
         openings = self._book.openings
         self._book.tick(self.now)
         for event in events:

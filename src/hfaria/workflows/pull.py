@@ -155,6 +155,7 @@ class _Session:
             plan = self._plan(catalogue)  # another pull may just have ended
             if plan.transfers and catalogue.head is None:
                 catalogue = self.cataloguer.ask()
+                plan = self._plan(catalogue)  # its listing may be more than the one kept here
             return self._carry_out(plan, catalogue)
 
     def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:

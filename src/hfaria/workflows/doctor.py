@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from hfaria.workflows.bounded import Course
 
 # All checks run at once, so this bounds the whole.
-_LONGEST_SECONDS = 22.0
+_LONGEST_SECONDS = 20.0
 _TIMEOUTS = Timeouts(connect=5.0, read=5.0, whole=8.0)
 _SLOW_ENGINE_SECONDS = 3.0
 _TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

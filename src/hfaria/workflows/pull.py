@@ -175,7 +175,8 @@ class _Session:
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(window.is_large, plan.transfers)):
             engine.check()
-        routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
+        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
+        routes = self.cataloguer.routes(catalogue) if needs_bytes else ()
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
             stack.callback(engine.close)

@@ -43,7 +43,7 @@ def wait_until_reachable(
 
 
 def _answers(client: HubClient, endpoint: Endpoint) -> bool:
-    if client.uses_proxy(endpoint.url):
+    if client.proxies.find(endpoint.url, endpoint) is not None:
         try:
             client.send("HEAD", endpoint.url, endpoint=endpoint, silence_seconds=_CONNECT_SECONDS)
         except HubError:

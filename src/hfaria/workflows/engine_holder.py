@@ -67,8 +67,6 @@ class EngineHolder:
             tunables=tunables.options,
             environ=settings.engine_environ,
             ca_certificate=settings.engine_ca_bundle,
-            proxies=settings.proxies,
-            no_proxy=settings.no_proxy,
         )
         managed.start()
         return managed

@@ -47,6 +47,12 @@ class Timeouts:
     connect: float = 15.0
     read: float = 30.0
 
+    @staticmethod
+    def within(seconds: float) -> Timeouts:
+        """Return limits none of which is longer than ``seconds``."""
+        usual = Timeouts()
+        return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:

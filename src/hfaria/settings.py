@@ -121,6 +121,8 @@ class Settings:
     """The environment as it is; the engine's process gets it less its proxy variables."""
     proxies: Proxies
     """Which proxy each request goes through, whoever sends it."""
+    config_path: Path | None = None
+    """The config file, if there is one."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -213,7 +215,13 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
         engine_environ=dict(env),
         proxies=read_proxies(env, proxies_of(endpoints)),
+        config_path=config_path if config_path.is_file() else None,
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, for whoever loads settings from a part of it."""
+    return dict(os.environ)
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:

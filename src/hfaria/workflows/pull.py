@@ -177,7 +177,8 @@ class _Session:
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(window.is_large, plan.transfers)):
             engine.check()
-        routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
+        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
+        routes = self.cataloguer.routes(catalogue) if needs_bytes else ()
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
             stack.callback(engine.close)
@@ -295,7 +296,7 @@ def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> s
         staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
         lines.append(
             f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
-            f"{catalogue.sources}{staged}"
+            f"{catalogue.sources or catalogue.endpoint.host}{staged}"
         )
         lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
     else:

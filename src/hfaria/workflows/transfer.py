@@ -21,7 +21,8 @@ from hfaria.workflows.actors import Actors
 if TYPE_CHECKING:
     from hfaria.cache.store import Store
     from hfaria.engine.mover import Mover
-    from hfaria.hub.client import Allowance, HubClient
+    from hfaria.hub.client import HubClient
+    from hfaria.hub.limits import Allowance
     from hfaria.report.reporter import Reporter
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.listing import RemoteFile
@@ -224,7 +225,10 @@ class TransferRun:
         if cancels:
             events += self.mover.cancel(cancels)
         if moves:
-            events += self.mover.move(moves)
+            try:
+                events += self.mover.move(moves)
+            except EngineLost as exc:  # it did not even start: that is a death like others
+                events.append(t.EngineDied(exc.message))
         return events
 
     def _obey_at_once(

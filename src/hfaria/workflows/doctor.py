@@ -34,7 +34,6 @@ from hfaria.rules.diagnosis import (
     judge_disk,
     judge_proxies,
     judge_symlinks,
-    proxy_for,
 )
 from hfaria.workflows.bounded import run_bounded
 
@@ -87,6 +86,7 @@ def examine(request: DoctorRequest, *, settings: Settings) -> DoctorReport:
         token_source=token_source(request.token, may_use_stored=settings.may_use_stored_token),
         user_agent=f"hfaria/{__version__}",
         ca_bundle=settings.ca_bundle,
+        proxies=settings.proxies,
         timeouts=_TIMEOUTS,
     )
     with closing(client):
@@ -121,7 +121,7 @@ def _checkups(
             client,
             request.spec,
             one.endpoint,
-            proxy=one.proxy or proxy_for(one.endpoint.url, settings.proxies, settings.no_proxy),
+            proxy=settings.proxies.find(one.endpoint.url, one.endpoint),
             engine_ca_bundle=settings.engine_ca_bundle,
         )
         for one in settings.endpoints
@@ -161,7 +161,6 @@ def _proxy_checks(settings: Settings) -> tuple[Check, ...]:
     return judge_proxies(
         settings.engine_environ,
         proxies=settings.proxies,
-        no_proxy=settings.no_proxy,
         endpoints=[one.endpoint for one in settings.endpoints],
     )
 
@@ -220,8 +219,6 @@ def _managed_engine(settings: Settings) -> Check:
         tunables=tunables.options,
         environ=settings.engine_environ,
         ca_certificate=settings.engine_ca_bundle,
-        proxies=settings.proxies,
-        no_proxy=settings.no_proxy,
     ):
         seconds = time.monotonic() - started
     text = f"aria2 {binary.version} (`{binary.path}`), answers {seconds:.1f} s after its start"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.plan import Plan, Transfer
+    from hfaria.rules.proxies import Proxy
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.waiting import Waiting
     from hfaria.rules.window import Window
@@ -130,6 +131,9 @@ class TransferRun:
     def _bytes_fetched(self) -> int:
         return self.mover.bytes_moved + self._actors.direct_bytes
 
+    def _way(self, route: t.Route, location: t.Location) -> Proxy | None:
+        return self.client.proxies.find(location.url, route.endpoint)
+
     def _allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
         for route in self.routes:
             if route.endpoint == endpoint:
@@ -214,6 +218,7 @@ class TransferRun:
                             command.location.url,
                             command.sources,
                             command.connections,
+                            self._way(command.route, command.location),
                         )
                     )
                 case t.Cancel():
@@ -251,7 +256,8 @@ class TransferRun:
                 self._actors.locate(command)
             case t.AddSource():
                 self._use(command.route)
-                self.mover.add_source(command.transfer, command.location.url)
+                way = self._way(command.route, command.location)
+                self.mover.add_source(command.transfer, command.location.url, way)
             case t.MoveDirect():
                 self._use(command.route)
                 self._actors.fetch(command)

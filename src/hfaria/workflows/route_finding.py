@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hfaria.workflows.lines import Switchboard
     from hfaria.workflows.listings import Lister
 
-_LONGEST_LOOK_SECONDS = 10.0
+_LONGEST_LOOK_SECONDS = 5.0
 _TRIES = 2
 
 

@@ -23,6 +23,7 @@ from hfaria.rules.endpoint_order import (
     trusted_endpoints,
 )
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
+from hfaria.rules.proxies import Proxies, proxies_of, read_proxies
 from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
 from hfaria.rules.sizes import parse_duration, parse_size
 from hfaria.rules.staleness import Stale
@@ -44,10 +45,6 @@ MOST_CONNECTIONS = 16
 MOST_JOBS = 32
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
-_PROXY_VARIABLES = {
-    "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
-    "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
-}
 # Where systems keep their CA bundle when OpenSSL was not told (RHEL, Alpine, SUSE, macOS).
 _CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -108,10 +105,8 @@ class Settings:
     show_progress: bool
     engine_environ: Mapping[str, str] = field(repr=False)
     """The environment as it is; the engine's process gets it less its proxy variables."""
-    proxies: Mapping[str, str] = field(repr=False)
-    """By scheme, the proxies for the engine's transfers."""
-    no_proxy: tuple[str, ...]
-    """Hosts and networks that the engine reaches without it; `.name` is a domain."""
+    proxies: Proxies
+    """Which proxy each request goes through, whoever sends it."""
     config_path: Path | None = None
     """The config file, if there is one."""
 
@@ -205,8 +200,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         may_use_stored_token=not _is_true(env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
         engine_environ=dict(env),
-        proxies=_proxies(env),
-        no_proxy=_no_proxy(env),
+        proxies=read_proxies(env, proxies_of(endpoints)),
         config_path=config_path if config_path.is_file() else None,
     )
 
@@ -363,37 +357,6 @@ def _system_ca_bundle() -> Path | None:
     import certifi  # noqa: PLC0415 - the last resort, and slow to import
 
     return Path(certifi.where())
-
-
-def _no_proxy(env: Mapping[str, str]) -> tuple[str, ...]:
-    # A bare name covers its subdomains too, as for curl and httpx; aria2 wants the dot for that.
-    names = [word.strip("[]") for word in _words(env.get("no_proxy") or env.get("NO_PROXY"))]
-    return tuple(
-        part
-        for name in names
-        for part in ([name] if name.startswith(".") or ":" in name else [name, f".{name}"])
-    )
-
-
-def _proxies(env: Mapping[str, str]) -> dict[str, str]:
-    if "*" in _words(env.get("no_proxy") or env.get("NO_PROXY")):
-        return {}
-    proxies: dict[str, str] = {}
-    for scheme, names in _PROXY_VARIABLES.items():
-        for name in names:
-            if env.get(name):
-                proxies[scheme] = _http_proxy(env[name], name)
-                break
-    return proxies
-
-
-def _http_proxy(url: str, name: str) -> str:
-    if url.lower().startswith("socks"):
-        raise InvalidConfig(
-            f"{name}: SOCKS proxies are not supported, and the engine can't use one",
-            hint="name an HTTP proxy in HTTPS_PROXY, or unset the variable",
-        )
-    return url
 
 
 def _words(text: str | None) -> list[str]:

@@ -238,7 +238,8 @@ class Scheduler:
             return
         self._book.reachable(index, self.now)
         for flight in self._flights.values():
-            if flight.phase is Phase.WAITING:
+            failure = flight.last_failures.get(index)
+            if failure is not None and failure.reason is Reason.UNREACHABLE:
                 flight.avoided.pop(index, None)
 
     # --- wrong bytes -------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hfaria.cache.filesystem import has_symlinks, nearest_existing, probe
 from hfaria.cache.hub_cache import HubCache
 from hfaria.cache.local_dir import LocalDir
 from hfaria.cache.store import hold_pull_lock
+from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
@@ -92,6 +93,7 @@ def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> It
         token_source=token_source(request.token, may_use_stored=settings.may_use_stored_token),
         user_agent=f"hfaria/{__version__}",
         ca_bundle=settings.ca_bundle,
+        proxies=settings.proxies,
         timeouts=Timeouts.within(settings.patience_seconds),
         on_bad_token=lambda host: reporter.warn(
             f"the token is not accepted by {host}; going on without it"
@@ -181,11 +183,14 @@ class _Session:
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
             stack.callback(engine.close)
+            bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
+            stack.callback(bridge.close)
             mover = Mover(
                 partials=self.store.workspace.partials.absolute(),
                 start=engine.start,
                 connections=self.settings.connections,
                 scope=str(self.store.workspace.root.absolute()),
+                bridge=bridge if self.settings.proxies.need_bridge else None,
             )
             run = TransferRun(
                 plan=plan,
@@ -266,6 +271,7 @@ class _Session:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            waits=outcome.waits,
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )

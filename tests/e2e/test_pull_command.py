@@ -73,6 +73,7 @@ def test_json_is_one_document(hub: LoopbackHub, user: User) -> None:
         "listing_endpoint",
         "listing_trust",
         "retries",
+        "waits",
         "seconds",
         "failed",
     }

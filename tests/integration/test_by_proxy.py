@@ -261,6 +261,20 @@ def test_a_proxy_that_is_out_of_reach_is_named_without_its_password(
     assert "socks5h://127.0.0.1:9, the proxy on the way to 127.0.0.1" in run.stderr
 
 
+@pytest.mark.parametrize("kind", ["http", "socks"])
+def test_a_proxy_that_denies_the_password_is_not_waited_for(
+    hub: LoopbackHub, user: User, kind: str
+) -> None:
+    hub.put_repo(SPEC)
+    proxy = http_proxy("me", "swordfish") if kind == "http" else socks_proxy("me", "swordfish")
+    with proxy as guests:
+        wrong = guests.url.replace("swordfish", "guess")
+        run = user.having(ALL_PROXY=wrong).pull(SPEC.repo_id)
+    assert "refuses its name and password" in refused(run, 5)
+    assert "guess" not in run.stderr
+    assert hub.records == ()
+
+
 def test_a_socks_proxy_that_talks_nonsense_is_no_bug(hub: LoopbackHub, user: User) -> None:
     hub.put_repo(SPEC)
     with socks_proxy(answers=b"HTTP/1.1 400 What?\r\n\r\n") as guests:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hfaria.errors import ExitCode, HfariaError, HubError, LeftEndpoint
+from hfaria.errors import EndpointUnreachable, ExitCode, HfariaError, HubError, LeftEndpoint
 from hfaria.hub import wire
 from hfaria.hub.answers import refuse
 from hfaria.hub.client import redirect_target
@@ -35,6 +35,7 @@ STEP_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 _OK, _PARTIAL, _BAD_TOKEN = 200, 206, 401
 _DENIALS = frozenset({401, 403})
+_NETWORK_HINT = "try another network, or name another endpoint with `--endpoint`"
 _NO_COMMIT = "0" * 40
 
 
@@ -66,7 +67,8 @@ class EndpointCheckup:
             try:
                 check = getattr(self, f"_check_{name}")()
             except HfariaError as exc:
-                failed = self._failed(name, exc.message, exc.hint)
+                remedy = _NETWORK_HINT if exc.hint == EndpointUnreachable.hint else exc.hint
+                failed = self._failed(name, exc.message, remedy)
                 check = replace(failed, exit_code=exc.exit_code)
             yield check
             if is_failure(check):

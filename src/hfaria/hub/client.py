@@ -21,7 +21,7 @@ from hfaria.errors import (
     LeftEndpoint,
     NotAHub,
 )
-from hfaria.hub.faults import (
+from hfaria.hub.failed_requests import (
     PROXY_DENIES,
     TRANSPORT_ERRORS,
     RequestFailed,
@@ -34,7 +34,7 @@ from hfaria.hub.pace import Pace
 from hfaria.hub.trust import trust
 from hfaria.redact import redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
-from hfaria.rules.failures import failure_from_status
+from hfaria.rules.failures import Failure, Reason, failure_from_status
 from hfaria.rules.proxies import Proxies, Proxy
 
 if TYPE_CHECKING:
@@ -374,7 +374,14 @@ class StreamedAnswer:
             raise self._unreachable(exc, str(self._response.url)) from exc
 
     def _unreachable(self, exc: Exception, url: str) -> RequestFailed:
-        return unreachable(exc, self._endpoint, self._client.proxies.find(url, self._endpoint))
+        proxy = self._client.proxies.find(url, self._endpoint)
+        error = unreachable(exc, self._endpoint, proxy)
+        if error.failure.reason is not Reason.UNREACHABLE or same_host(url, self._endpoint.url):
+            return error
+        # Where a redirect leads is out of reach: that says nothing of the endpoint.
+        host = urlsplit(url).netloc
+        failure = Failure(Reason.TRANSPORT, f"{host} can't be reached")
+        return RequestFailed(f"{host}, where {self._endpoint.host} leads, is out of reach", failure)
 
 
 def _finish(response: httpx.Response) -> None:

@@ -1,4 +1,4 @@
-"""What a transport error means: what failed, on the way to whom, and whether to ask again."""
+"""Requests without a usable answer: what failed, at which endpoint, and whose move it is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.proxies import Proxy
 
-# A SOCKS proxy that answers nonsense is told by the library below httpx.
 TRANSPORT_ERRORS = (httpx.HTTPError, socksio.ProtocolError)
+"""What a request can raise; a SOCKS proxy that answers nonsense is told by the library below."""
+
 PROXY_DENIES = 407
 
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")  # the system's number says nothing to a user
@@ -34,17 +35,14 @@ class RequestFailed(EndpointUnreachable):
         self.failure = failure
 
 
-def failure_of(error: HfariaError) -> Failure:
-    """Read an error of this room as the scheduler's value."""
-    if isinstance(error, RequestFailed):
-        return error.failure
-    return Failure(Reason.REFUSED, error.message)
-
-
 def unreachable(exc: Exception, endpoint: Endpoint, proxy: Proxy | None = None) -> RequestFailed:
-    """Translate one of `TRANSPORT_ERRORS`; ``proxy`` is the one that the request went through."""
+    """Translate a transport error: what failed, at which endpoint, and whose move it is.
+
+    ``proxy`` is the one that the request went through.
+    """
     text = _ERRNO.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
-    way, hint = _way(endpoint, proxy), None if proxy is None else _PROXY_HINT
+    way = _way(endpoint, proxy)
+    hint = None if proxy is None else _PROXY_HINT
     if isinstance(exc, httpx.ConnectTimeout):
         failure = Failure(Reason.UNREACHABLE, "no connection in time")
         return RequestFailed(f"{way} can't be reached: no connection in time", failure, hint=hint)
@@ -77,8 +75,15 @@ def proxy_refusal(text: str, endpoint: Endpoint, proxy: Proxy) -> RequestFailed:
 
 
 def out_of_time(endpoint: Endpoint) -> RequestFailed:
-    """Return the error for an answer that did not come, or did not end."""
+    """Return the error for an answer that did not come, or did not end, in time."""
     return RequestFailed(f"{endpoint.host} did not answer in time", Failure(Reason.TIMEOUT))
+
+
+def failure_of(error: HfariaError) -> Failure:
+    """Read an error of this room as the scheduler's value."""
+    if isinstance(error, RequestFailed):
+        return error.failure
+    return Failure(Reason.REFUSED, error.message)
 
 
 def _way(endpoint: Endpoint, proxy: Proxy | None) -> str:

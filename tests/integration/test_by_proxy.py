@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import MoveRequest
@@ -211,6 +213,19 @@ def test_tls_goes_through_the_proxy_untouched(tmp_path: Path, kind: str) -> None
         somebody = user.having(HTTPS_PROXY=guests.url, SSL_CERT_FILE=str(hub.ca_bundle))
         assert_holds(somebody.pulled(SPEC.repo_id).path, SPEC)
         assert guests.hosts == {"127.0.0.1", "127.0.0.3"}
+
+
+def test_a_proxy_may_be_reached_by_tls(hub: LoopbackHub, user: User, tmp_path: Path) -> None:
+    hub.put_repo(SPEC)
+    authority = trustme.CA()
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with http_proxy("me", "swordfish", tls=context) as guests:
+        somebody = user.having(ALL_PROXY=guests.url, SSL_CERT_FILE=str(bundle))
+        assert_holds(somebody.pulled(SPEC.repo_id).path, SPEC)
+    assert guests.hosts == {"127.0.0.1", "127.0.0.3"}
 
 
 def test_names_are_resolved_by_the_socks_proxy(hub: LoopbackHub, user: User) -> None:

@@ -134,9 +134,16 @@ class HubClient:
             timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
             follow_redirects=False,
             verify=self._trust,
-            proxy=None if proxy is None else proxy.reveal_url(),
+            proxy=self._way_through(proxy),
             trust_env=False,  # which proxy, is decided above
         )
+
+    def _way_through(self, proxy: Proxy | None) -> httpx.Proxy | None:
+        if proxy is None:
+            return None
+        # One that is reached by TLS is trusted as endpoints are.
+        context = self._trust if proxy.scheme == "https" else None
+        return httpx.Proxy(proxy.reveal_url(), ssl_context=context)
 
     def leave(self) -> None:
         """Close this thread's connections; those of a thread that ends would stay until `close`."""

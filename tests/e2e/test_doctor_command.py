@@ -22,16 +22,19 @@ from loopback_hub import (
     Status,
 )
 from support.cli import User, refused, user_of
+from support.proxies import http_proxy, socks_proxy
 from support.raw_server import RawServer
 from support.repos import model
 from support.terminal import assert_fits, shown_on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from loopback_hub.effects import Effect
     from support.cli import Run
+    from support.proxies import Guests
 
 pytestmark = pytest.mark.aria2
 
@@ -248,6 +251,34 @@ def test_a_dead_proxy_is_blamed_without_its_password(hub: LoopbackHub, anyone: U
     assert "secret" not in run.stdout + run.stderr
     exempt = anyone.having(http_proxy=proxy, no_proxy="127.0.0.0/8,127.0.0.1,127.0.0.3")
     assert "127.0.0.1:9" not in doctor(exempt)["proxy"]["text"]
+
+
+@pytest.mark.parametrize("proxy", [http_proxy, socks_proxy])
+def test_a_proxy_is_tried_with_what_is_asked_through_it(
+    hub: LoopbackHub, anyone: User, proxy: Callable[..., AbstractContextManager[Guests]]
+) -> None:
+    host = hub.url("origin").removeprefix("http://")
+    with proxy("me", "secret") as guests:
+        through = anyone.having(all_proxy=guests.url)
+        checks = doctor(through)
+        assert verdicts(checks, "proxy", "hub", "bytes") == ["ok"] * 3
+        assert "dns" not in checks
+        assert {host, hub.url("cdn").removeprefix("http://")} <= set(guests.places)
+        run = through.run("mirrors", "org/model")
+        assert run.code == 0, run.stderr
+    run = through.run("doctor", "org/model")
+    assert run.code == 5
+    assert "the proxy on the way" in run.error
+    assert "secret" not in run.stdout + run.stderr
+
+
+def test_a_proxy_that_lets_nobody_through_is_told(anyone: User) -> None:
+    with http_proxy("me", "right") as guests:
+        wrong = guests.url.replace("right", "wrong-secret")
+        run = anyone.having(http_proxy=wrong).run("doctor", "org/model")
+    assert run.code == 5
+    assert guests.denied
+    assert "wrong-secret" not in run.stdout + run.stderr
 
 
 def test_whose_the_token_is_is_asked_at_the_origin_alone(hub: LoopbackHub, anyone: User) -> None:

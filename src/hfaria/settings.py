@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
-from hfaria.rules.endpoint_order import put_in_order, read_address_book, trusted_endpoints
+from hfaria.rules.config_keys import check_config, endpoints_in
+from hfaria.rules.endpoint_order import (
+    put_in_order,
+    read_address_book,
+    strongest,
+    trusted_endpoints,
+)
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
 from hfaria.rules.proxies import Proxies, proxies_of, read_proxies
 from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
@@ -28,7 +34,7 @@ else:  # pragma: no cover - depends on the interpreter
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 DEFAULT_RESERVE = "10GB"
 DEFAULT_JOBS = 4
@@ -39,26 +45,6 @@ MOST_CONNECTIONS = 16
 MOST_JOBS = 32
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
-_CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
-    "aria2_conf": str,
-    "aria2c": str,
-    "ca_bundle": str,
-    "cache_dir": str,
-    "connections": int,
-    "endpoint": str,
-    "endpoints": list,
-    "jobs": int,
-    "limit_rate": (str, int),
-    "mirrors": dict,
-    "origin": str,
-    "patience": (int, float, str),
-    "reserve": (str, int),
-    "rpc_secret_file": str,
-    "rpc_url": str,
-    "stale": str,
-    "trusted_endpoints": list,
-    "use_origin": bool,
-}
 # Where systems keep their CA bundle when OpenSSL was not told (RHEL, Alpine, SUSE, macOS).
 _CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -149,10 +135,10 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
     book = read_address_book(config.get("mirrors", {}), origin, named_by=named("mirrors"))
     use_origin = _first(overrides.use_origin, config.get("use_origin"), default=True)
     endpoints = put_in_order(
-        _strongest(
+        strongest(
             [(text, "--endpoint") for text in overrides.endpoints],
             [(text, "HFARIA_ENDPOINTS") for text in _words(env.get("HFARIA_ENDPOINTS"))],
-            _configured_endpoints(config, named),
+            endpoints_in(config, named),
             [(text, "HF_ENDPOINT") for text in [env.get("HF_ENDPOINT")] if text],
         ),
         book,
@@ -244,15 +230,7 @@ def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
         config = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise InvalidConfig(f"the config file `{path}` is not TOML: {exc}") from exc
-    for key, value in config.items():
-        if key not in _CONFIG_KEYS:
-            raise InvalidConfig(
-                f"the config file `{path}` has an unknown key `{key}`",
-                hint=f"known keys: {', '.join(_CONFIG_KEYS)}",
-            )
-        is_switch = _CONFIG_KEYS[key] is bool
-        if not isinstance(value, _CONFIG_KEYS[key]) or isinstance(value, bool) is not is_switch:
-            raise InvalidConfig(f"`{key}` in {path} has the wrong type")
+    check_config(config, path=str(path))
     return config, path
 
 
@@ -261,20 +239,6 @@ def _endpoint(*candidates: tuple[str | None, str]) -> Endpoint | None:
         if text:
             return parse_endpoint(text, named_by=source)
     return None
-
-
-def _strongest(*sources: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return what the first source names that names anything."""
-    return next((source for source in sources if source), [])
-
-
-def _configured_endpoints(
-    config: Mapping[str, Any], named: Callable[[str], str]
-) -> list[tuple[str, str]]:
-    if "endpoint" in config and "endpoints" in config:
-        raise InvalidConfig(f"{named('endpoint')} and `endpoints` say the same: keep one of them")
-    listed = [(str(text), named("endpoints")) for text in config.get("endpoints", ())]
-    return listed or [(text, named("endpoint")) for text in [config.get("endpoint")] if text]
 
 
 def _first(*candidates: bool | None, default: bool) -> bool:

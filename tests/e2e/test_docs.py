@@ -19,6 +19,7 @@ from hfaria import errors, settings
 from hfaria.cli.main import cli
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.rules import proxies, receipt
+from hfaria.rules.config_keys import CONFIG_KEYS
 from hfaria.rules.endpoints import KNOWN_MIRRORS
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
@@ -206,7 +207,7 @@ def test_the_config_keys_that_exist_are_those_that_are_documented() -> None:
     text = section(
         (REFERENCE / "configuration.md").read_text(encoding="utf-8"), "## The config file"
     )
-    assert first_words(text) == set(settings._CONFIG_KEYS)
+    assert first_words(text) == set(CONFIG_KEYS)
 
 
 def test_the_example_of_a_config_file_is_accepted(tmp_path: Path) -> None:

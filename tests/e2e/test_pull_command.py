@@ -70,6 +70,8 @@ def test_json_is_one_document(hub: LoopbackHub, user: User) -> None:
         "bytes_fetched",
         "bytes_reused",
         "endpoints",
+        "listing_endpoint",
+        "listing_trust",
         "retries",
         "seconds",
         "failed",

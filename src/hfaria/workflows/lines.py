@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 _FOREVER = 1e6  # a lock can't wait for infinity
 
 
-class LineClosed(Exception):
+class NotWanted(Exception):
     """The pull went on, or ended, without this answer."""
 
 
@@ -41,6 +41,8 @@ class Line:
 
         def act() -> None:
             try:
+                if self._is_closed.is_set():
+                    raise NotWanted  # noqa: TRY301 - as an answer that comes too late
                 result = call()
             except BaseException as exc:  # noqa: BLE001 - raised where the answer is read
                 future.set_exception(exc)
@@ -51,9 +53,9 @@ class Line:
         return future
 
     def pause(self, seconds: float) -> None:
-        """Sleep in the line's thread; raises `LineClosed` when the line is closed meanwhile."""
+        """Sleep in the line's thread; raises `NotWanted` when the line is closed meanwhile."""
         if self._is_closed.wait(seconds):
-            raise LineClosed
+            raise NotWanted
 
     def close(self) -> None:
         """Take no more answers."""
@@ -61,7 +63,7 @@ class Line:
         self._calls.put(None)
 
     def _work(self) -> None:
-        while (act := self._calls.get()) is not None and not self._is_closed.is_set():
+        while (act := self._calls.get()) is not None:
             act()
 
 
@@ -89,16 +91,21 @@ class Race(Generic[_T]):
     """Yields futures as they are done, ``until`` when the rest is not waited for any more.
 
     The limit may be set while it runs: one answer may be reason not to wait long for the others.
+    ``is_over`` is set then, so that who is still asking can stop.
     """
 
     futures: Collection[Future[_T]]
     until: float | None = None
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def __iter__(self) -> Iterator[Future[_T]]:
         pending = set(self.futures)
-        while pending:
-            timeout = _FOREVER if self.until is None else self.until - time.monotonic()
-            done, pending = wait(pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
-            if not done and self.until is not None and time.monotonic() >= self.until:
-                return
-            yield from done
+        try:
+            while pending:
+                timeout = _FOREVER if self.until is None else self.until - time.monotonic()
+                done, pending = wait(pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
+                if not done and self.until is not None and time.monotonic() >= self.until:
+                    return
+                yield from done
+        finally:
+            self.is_over.set()

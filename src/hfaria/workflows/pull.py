@@ -157,6 +157,7 @@ class _Session:
             plan = self._plan(catalogue)  # another pull may just have ended
             if plan.transfers and catalogue.head is None:
                 catalogue = self.cataloguer.ask()
+                plan = self._plan(catalogue)  # its listing may be more than the one kept here
             return self._carry_out(plan, catalogue)
 
     def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:
@@ -270,6 +271,7 @@ class _Session:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            waits=outcome.waits,
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )

@@ -13,7 +13,7 @@ from hfaria.errors import EngineLost, StoreError
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Reason
 from hfaria.rules.progress import ActiveTransfer, Progress, RateMeter
-from hfaria.rules.receipt import FailedFile
+from hfaria.rules.receipt import FailedFile, Wait
 from hfaria.rules.scheduler import Scheduler
 from hfaria.rules.sizes import format_seconds
 from hfaria.workflows.actors import Actors
@@ -47,6 +47,7 @@ class Outcome:
     bytes_fetched: int
     retries: int
     endpoints: tuple[str, ...]
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(slots=True)
@@ -77,7 +78,8 @@ class TransferRun:
     _bytes_done: int = field(init=False, default=0)
     _files_done: int = field(init=False, default=0)
     _meter: RateMeter = field(init=False, default_factory=RateMeter)
-    _shown_at: float = field(init=False, default=0.0)
+    _shown_at: float = field(init=False, default_factory=time.monotonic)
+    _waited: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._size = self.plan.size
@@ -118,7 +120,12 @@ class TransferRun:
             bytes_fetched=self._bytes_fetched,
             retries=self._scheduler.retries,
             endpoints=tuple(self._endpoints),
+            waits=self._summed_waits(),
         )
+
+    def _summed_waits(self) -> tuple[Wait, ...]:
+        waits = [Wait(reason, seconds) for reason, seconds in self._waited.items()]
+        return tuple(sorted(waits, key=lambda wait: -wait.seconds))
 
     @property
     def _bytes_fetched(self) -> int:
@@ -296,7 +303,8 @@ class TransferRun:
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._shown_at < _SHOW_SECONDS:
+        since = now - self._shown_at
+        if since < _SHOW_SECONDS:
             return
         self._shown_at = now
         verifying = tuple(self._verifying.values())
@@ -308,6 +316,8 @@ class TransferRun:
         )
         rate = self._meter.add(now, self._bytes_fetched)
         waiting = self._scheduler.waiting(now)
+        if waiting is not None:
+            self._waited[waiting.reason] = self._waited.get(waiting.reason, 0.0) + since
         active = [
             ActiveTransfer(transfer.label, transfer.size, done, speed)
             for transfer, done, speed in self.mover.statuses()
@@ -335,4 +345,6 @@ def _describe(waiting: Waiting) -> str:
     seconds = format_seconds(waiting.seconds)
     if waiting.is_over:
         return f"{waiting.reason} for {seconds}"
+    if waiting.seconds < 1:
+        return f"waiting: {waiting.reason}"
     return f"waiting {seconds}: {waiting.reason}"

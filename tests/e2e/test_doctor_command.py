@@ -450,6 +450,7 @@ def test_where_everything_is_a_black_hole_it_ends_in_time(
     assert run.code == 5
     assert run.seconds < LONGEST_SECONDS
     assert run.stdout.count("FAIL tcp") == 2
+    assert "hfaria doctor" not in run.stdout
     assert "FAIL engine" in run.stdout
     assert "ok   locks" in run.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from loopback_hub import (
     Stall,
     Status,
 )
-from support.cli import User, refused, user_of
+from support.cli import User, refused, user_of, wait_until
 from support.proxies import http_proxy, socks_proxy
 from support.raw_server import RawServer
 from support.repos import model
@@ -411,6 +412,21 @@ def test_locks_that_are_none_are_found(
     assert said in check["text"]
     assert check["hint"]
     assert list(anyone.home.glob(".hfaria*")) == []
+
+
+def test_an_interrupted_check_up_leaves_nothing_behind(
+    hub: LoopbackHub, anyone: User, tmp_path: Path
+) -> None:
+    hub.faults.add(Fault(Stall(30.0)))
+    dest, scratch = tmp_path / "dest", tmp_path / "scratch"
+    dest.mkdir()
+    scratch.mkdir()
+    running = anyone.having(TMPDIR=str(scratch)).start("doctor", "org/model", "--dest", str(dest))
+    wait_until(lambda: bool(list(dest.iterdir())), running)
+    running.send(signal.SIGINT)
+    run = running.wait()
+    assert run.code == 130
+    assert list(dest.iterdir()) == []
 
 
 def test_missing_symlinks_are_found(anyone: User, tmp_path: Path) -> None:

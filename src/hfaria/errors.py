@@ -80,6 +80,16 @@ class InvalidConfig(UsageError):
     """The configuration file or an environment variable can't be understood."""
 
 
+class InvalidManifest(UsageError):
+    """A manifest or a lock can't be understood: which file, which line, which key."""
+
+
+class ManifestNotFound(UsageError):
+    """There is no manifest where one was looked for."""
+
+    hint = "`hfaria add REPO_ID` makes one, or name its path"
+
+
 # --- the Hub ---------------------------------------------------------------------------------
 
 

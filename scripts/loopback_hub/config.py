@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from loopback_hub.faults import Fault
     from loopback_hub.repos import RepoSpec
 
-Role = Literal["origin", "mirror", "cdn"]
+Role = Literal["origin", "mirror", "cdn", "modelscope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class SiteSpec:
     """One address that answers.
 
     A mirror serves LFS bytes itself (``lfs_from="self"``) or redirects to the origin's CDN
-    (``"cdn"``). ``prefix`` is a path before everything, such as ``/hugging-face``.
+    (``"cdn"``). ``prefix`` is a path before everything, such as ``/hugging-face``. A site of
+    role ``"modelscope"`` has the same repos behind another API.
     """
 
     name: str

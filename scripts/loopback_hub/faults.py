@@ -34,6 +34,7 @@ MatchKind = Literal[
     "bytes",
     "cached",
     "cdn",
+    "commits",
     "other",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from loopback_hub.repos import Commit, RepoSpec, StoredFile
 
 _DATE = "2024-01-02T03:04:05.000Z"
+_FIRST_COMMIT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+_HOURS_BETWEEN_COMMITS = 6
+_COMMITS_IN_A_PAGE = 50
 
 Json = dict[str, Any]
 
@@ -71,7 +75,7 @@ def describe(spec: RepoSpec, commit: Commit, *, has_blobs: bool) -> Json:
         "modelId": spec.repo_id,
         "author": spec.repo_id.rpartition("/")[0],
         "sha": commit.commit_id,
-        "lastModified": _DATE,
+        "lastModified": commit_date(spec, commit),
         "createdAt": _DATE,
         "private": spec.private,
         "gated": spec.gated or False,
@@ -83,6 +87,28 @@ def describe(spec: RepoSpec, commit: Commit, *, has_blobs: bool) -> Json:
         "siblings": [_sibling(file, has_blobs=has_blobs) for file in commit.files],
         "usedStorage": commit.total_size,
     }
+
+
+def commit_date(spec: RepoSpec, commit: Commit) -> str:
+    """Return when a commit was made: each some hours after the one before."""
+    hours = _HOURS_BETWEEN_COMMITS * spec.commits.index(commit)
+    moment = _FIRST_COMMIT + timedelta(hours=hours)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def describe_commits(spec: RepoSpec, commit: Commit) -> list[Json]:
+    """List a commit and those before it, newest first, as `/commits/{revision}` does."""
+    history = spec.commits[spec.commits.index(commit) :: -1][:_COMMITS_IN_A_PAGE]
+    return [
+        {
+            "id": each.commit_id,
+            "title": each.title,
+            "message": "",
+            "authors": [{"user": "loopback"}],
+            "date": commit_date(spec, each),
+        }
+        for each in history
+    ]
 
 
 def describe_refs(spec: RepoSpec, *, has_pull_requests: bool) -> Json:

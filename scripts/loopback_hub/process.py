@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from loopback_hub.config import HubConfig
+    from loopback_hub.config import HubConfig, Role
     from loopback_hub.faults import Fault
     from loopback_hub.repos import RepoSpec
     from loopback_hub.shaping import Shape
@@ -137,9 +137,18 @@ class HubProcess(RecordQueries):
         """Change how a site's link behaves, for open connections too."""
         self.call("shape", site=site, shape=asdict(shape))
 
-    def add_mirror(self, name: str, *, prefix: str = "", host: str = "", **options: str) -> str:
-        """Start another mirror and return its base URL."""
-        url = str(self.call("add_mirror", name=name, prefix=prefix, host=host, **options))
+    def add_mirror(
+        self,
+        name: str,
+        *,
+        prefix: str = "",
+        host: str = "",
+        role: Role = "mirror",
+        **options: str,
+    ) -> str:
+        """Start another mirror, or a ModelScope by its role, and return its base URL."""
+        given = {"name": name, "prefix": prefix, "host": host, "role": role, **options}
+        url = str(self.call("add_mirror", **given))
         self.urls = {**self.urls, name: url}
         return url
 

@@ -21,7 +21,15 @@ from loopback_hub.answers import (
     redirect_answer,
     text_answer,
 )
-from loopback_hub.listings import TreeOptions, describe, describe_refs, file_entry, tree_entries
+from loopback_hub.listings import (
+    TreeOptions,
+    describe,
+    describe_commits,
+    describe_refs,
+    file_entry,
+    tree_entries,
+)
+from loopback_hub.modelscope import answer_modelscope
 from loopback_hub.routes import cached_path, cdn_path
 
 if TYPE_CHECKING:
@@ -60,6 +68,8 @@ def answer(question: Question) -> Answer:
     """Answer as the real thing does, without any fault."""
     if question.site.role == "cdn":
         return _answer_bytes(question)
+    if question.site.role == "modelscope":
+        return answer_modelscope(question)
     # A mirror has no accounts: to it everybody is anonymous.
     token = question.token if question.site.role == "origin" else "none"
     refusal = refuse_token(token)
@@ -107,6 +117,8 @@ def _answer_listing(question: Question, spec: RepoSpec, commit: Commit) -> Answe
             wanted = {*query.get("expand", []), *query.get("expand[]", []), "_id", "id"}
             described = {key: value for key, value in described.items() if key in wanted}
         return json_answer(described)
+    if name == "commits":
+        return json_answer(describe_commits(spec, commit))
     if name == "treesize":
         size = sum(f.size for f in commit.files if f.path.startswith(question.route.path))
         return json_answer({"path": f"/{question.route.path}", "size": size})

@@ -20,6 +20,9 @@ RouteName = Literal[
     "resolve",
     "cached",
     "cdn",
+    "commits",
+    "ms-files",
+    "ms-file",
     "unknown",
 ]
 
@@ -35,6 +38,7 @@ _API_WORDS: dict[str, RouteName] = {
     "refs": "refs",
     "paths-info": "paths-info",
     "treesize": "treesize",
+    "commits": "commits",
 }
 
 
@@ -54,7 +58,7 @@ class Route:
         """The kind requests are counted and matched by."""
         if self.name == "resolve":
             return "resolve"
-        if self.name in {"cached", "cdn"}:
+        if self.name in {"cached", "cdn", "ms-file"}:
             return "bytes"
         return "other" if self.name == "unknown" else "api"
 

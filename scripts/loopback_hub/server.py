@@ -17,6 +17,7 @@ from loopback_hub.config import HubConfig, SiteSpec
 from loopback_hub.delivery import Delivery
 from loopback_hub.effects import Scene
 from loopback_hub.faults import FaultBook, Sight
+from loopback_hub.modelscope import parse_modelscope_route
 from loopback_hub.protocol import Question, answer
 from loopback_hub.records import Record, RecordEntry, RecordQueries
 from loopback_hub.routes import UNKNOWN, Route, parse_cdn_route, parse_route
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from typing_extensions import Self
 
+    from loopback_hub.config import Role
     from loopback_hub.delivery import Link
     from loopback_hub.repos import RepoSpec
     from loopback_hub.shaping import Shape
@@ -122,10 +124,18 @@ class LoopbackHub(RecordQueries):
         """Change how a site's link behaves, for open connections too."""
         self._run(self._reshape(site, shape))
 
-    def add_mirror(self, name: str, *, prefix: str = "", host: str = "", **options: str) -> str:
-        """Start another mirror and return its base URL."""
+    def add_mirror(
+        self,
+        name: str,
+        *,
+        prefix: str = "",
+        host: str = "",
+        role: Role = "mirror",
+        **options: str,
+    ) -> str:
+        """Start another mirror, or a ModelScope by its role, and return its base URL."""
         address = host or f"127.0.0.{len(self._sites) + 1}"
-        spec = SiteSpec(name, "mirror", address, prefix, **{"lfs_from": "self", **options})  # type: ignore[arg-type]
+        spec = SiteSpec(name, role, address, prefix, **{"lfs_from": "self", **options})  # type: ignore[arg-type]
         return self._run(self._start_site(spec)).url
 
     def put_repo(self, spec: RepoSpec) -> None:
@@ -200,7 +210,7 @@ class LoopbackHub(RecordQueries):
         entry = _new_entry(site, request, link)
         self._entries.append(entry)
         raw_path, _, query = target.partition("?")
-        route = _route(site.spec, raw_path)
+        route = _route(site.spec, raw_path, query)
         entry.kind, entry.repo_id, entry.file_path = route.kind, route.repo_id, route.path or None
         spec = self._repos.get((route.repo_type, route.repo_id or ""))
         if spec is not None and not spec.is_prepared:
@@ -252,12 +262,15 @@ class LoopbackHub(RecordQueries):
         return next((s.url for s in self._sites.values() if s.spec.role == "cdn"), "")
 
 
-def _route(site: SiteSpec, raw_path: str) -> Route:
+def _route(site: SiteSpec, raw_path: str, query: str) -> Route:
     if site.role == "cdn":
         return parse_cdn_route(raw_path)
     if not raw_path.startswith(f"{site.prefix}/"):
         return UNKNOWN
-    return parse_route(raw_path.removeprefix(site.prefix))
+    below = raw_path.removeprefix(site.prefix)
+    if site.role == "modelscope":
+        return parse_modelscope_route(below, query)
+    return parse_route(below)
 
 
 def _kinds(route: Route, *, sends_file: bool) -> frozenset[str]:

@@ -41,13 +41,15 @@ def pull(
     jobs: int | None = None,
     reserve: str | int | None = None,
     patience_seconds: float | None = None,
+    limit_rate: str | int | None = None,
     show_progress: bool = False,
 ) -> Receipt:
     """Fetch a repo into a Hugging Face cache, or into ``local_dir``, verified; resume if begun.
 
     ``reference`` is ``namespace/name`` or an ``hf://`` reference. What is not given comes from the
     environment, the config file, or the defaults, as on the command line. ``reserve`` is bytes or
-    a text like ``"10GB"``. The token goes to the origin and to ``trusted_endpoints`` only.
+    a text like ``"10GB"``, ``limit_rate`` bytes a second or a text like ``"2M@08:00-19:00"``. The
+    token goes to the origin and to ``trusted_endpoints`` only.
 
     Returns the receipt; its ``path`` is the snapshot's folder. Raises `hfaria.errors.HfariaError`:
     `PartialPull` with a receipt when some files could not be had, other classes for the rest. Call
@@ -71,6 +73,7 @@ def pull(
             jobs=jobs,
             reserve=reserve,
             patience=patience_seconds,
+            limit_rate=limit_rate,
         )
     )
     reporter = (

@@ -111,6 +111,12 @@ class EntryNotFound(HubError):
     """A file that was asked for is not in the listing."""
 
 
+class StaleMirror(HubError):
+    """The first endpoint is behind, and the user wants no pull then."""
+
+    hint = "`--stale origin` takes the origin's commit, `--stale accept` the mirror's"
+
+
 class AccessDenied(HubError):
     """Gated, private, disabled, or a token that is not accepted."""
 

@@ -17,6 +17,7 @@ from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
 from hfaria.rules.endpoint_order import put_in_order, read_address_book, trusted_endpoints
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
+from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
 from hfaria.rules.sizes import parse_duration, parse_size
 from hfaria.rules.staleness import Stale
 
@@ -46,6 +47,7 @@ _CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "endpoint": str,
     "endpoints": list,
     "jobs": int,
+    "limit_rate": (str, int),
     "mirrors": dict,
     "origin": str,
     "patience": (int, float, str),
@@ -82,6 +84,7 @@ class Overrides:
     jobs: int | None = None
     reserve: str | int | None = None
     patience: str | float | None = None
+    limit_rate: str | int | None = None
     rpc_url: str | None = None
     rpc_secret_file: Path | None = None
 
@@ -103,6 +106,8 @@ class Settings:
     reserve: int
     """Bytes that are left free on the destination's filesystem."""
     patience_seconds: float
+    rate_schedule: RateSchedule
+    """How many bytes a second may be taken, by the time of day."""
     aria2c: str | None
     aria2_conf: Path | None
     rpc_url: str | None
@@ -195,6 +200,11 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
             (overrides.patience, "--patience"),
             (env.get("HFARIA_PATIENCE"), "HFARIA_PATIENCE"),
             (config.get("patience"), named("patience")),
+        ),
+        rate_schedule=_rate_schedule(
+            (overrides.limit_rate, "--limit-rate"),
+            (env.get("HFARIA_LIMIT_RATE"), "HFARIA_LIMIT_RATE"),
+            (config.get("limit_rate"), named("limit_rate")),
         ),
         aria2c=env.get("HFARIA_ARIA2C") or config.get("aria2c"),
         aria2_conf=_path(env.get("HFARIA_ARIA2_CONF") or config.get("aria2_conf")),
@@ -326,6 +336,13 @@ def _patience(*candidates: tuple[str | float | None, str]) -> float:
                 raise UsageError(f"{source} is {value}: it must be more than 0 seconds")
             return float(seconds)
     return DEFAULT_PATIENCE_SECONDS
+
+
+def _rate_schedule(*candidates: tuple[str | int | None, str]) -> RateSchedule:
+    for value, source in candidates:
+        if value is not None and value != "":
+            return parse_rate_schedule(str(value), named_by=source)
+    return UNLIMITED
 
 
 def _rpc_secret(

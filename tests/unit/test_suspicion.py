@@ -23,7 +23,10 @@ def compared(search: Search, wrong: set[int]) -> list[Range]:
     steps: list[Range] = []
     while (step := search.take()) is not None:
         steps.append((step.start, step.end))
-        search.note(step, [(at, at + 1) for at in wrong if step.start <= at < step.end])
+        for at in wrong:
+            if step.start <= at < step.end:
+                search.note_difference(step, (at, at + 1))
+        search.note_compared(step)
     return steps
 
 
@@ -86,7 +89,8 @@ def test_a_step_that_broke_off_is_left_and_what_it_replaced_is_checked() -> None
     search = Search([(0, 2 * STEP)], SIZE)
     step = search.take()
     assert step is not None
-    search.give_back(step, [(5, 6)])
+    search.note_difference(step, (5, 6))
+    search.give_back(step)
     assert search.has_unchecked
     assert search.left == ((0, STEP), (STEP, 2 * STEP))
     assert search.differences() == ((5, 6),)

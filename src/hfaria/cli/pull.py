@@ -119,6 +119,11 @@ from hfaria.settings import (
     help="Give up after so long without any byte: 90s, 30m, 2h, forever."
     f"  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
 )
+@click.option(
+    "--limit-rate",
+    metavar="RATE",
+    help="Bytes a second at most, such as 2M, or by the time of day: 2M@08:00-19:00.",
+)
 @click.option("--rpc-url", metavar="URL", help="Use a running aria2 daemon on this machine.")
 @click.option(
     "--rpc-secret-file",
@@ -150,6 +155,7 @@ def pull_command(
     jobs: int | None,
     reserve: str | None,
     patience: str | None,
+    limit_rate: str | None,
     rpc_url: str | None,
     rpc_secret_file: Path | None,
     as_json: bool,
@@ -185,6 +191,7 @@ def pull_command(
             jobs=jobs,
             reserve=reserve,
             patience=patience,
+            limit_rate=limit_rate,
             rpc_url=rpc_url,
             rpc_secret_file=rpc_secret_file,
         )

@@ -53,6 +53,8 @@ def receipt_document(receipt: Receipt) -> dict[str, Any]:
         "bytes_fetched": receipt.bytes_fetched,
         "bytes_reused": receipt.bytes_reused,
         "endpoints": list(receipt.endpoints),
+        "listing_endpoint": receipt.listing_endpoint,
+        "listing_trust": receipt.listing_trust.value,
         "retries": receipt.retries,
         "seconds": round(receipt.seconds, 3),
         "failed": [{"path": file.path, "reason": file.reason} for file in receipt.failed],

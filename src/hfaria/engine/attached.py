@@ -48,6 +48,11 @@ class AttachedDaemon:
     ) -> None:
         self.close()
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is somebody else's."""
+        return True
+
     def check(self) -> None:
         """Raise unless the daemon answers and nothing in its options would spoil a transfer."""
         try:

@@ -107,6 +107,11 @@ class ManagedDaemon:
         """The daemon's process id, while it is ours."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is somebody else's."""
+        return False
+
     def start(self) -> None:
         """Start the daemon and make sure that it, and nobody else, answers at its port.
 

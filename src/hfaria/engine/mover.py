@@ -17,6 +17,7 @@ from hfaria.engine.partial import (
     held_ranges,
     prepare_partial,
 )
+from hfaria.engine.rate import EngineRate
 from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
 from hfaria.engine.verdicts import failure_of_status
 from hfaria.errors import EngineLost
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
         @property
         def engine(self) -> Engine:
             """Its RPC."""
+
+        @property
+        def is_attached(self) -> bool:
+            """Whether it is somebody else's."""
 
         def last_words(self) -> str:
             """Return the end of its log."""
@@ -99,6 +104,7 @@ class Mover:
     _pieces_at: float = 0.0
     _hosts_at: float = 0.0
     _polled_at: float = 0.0
+    _rate: EngineRate = field(default_factory=EngineRate)
     _deliveries: dict[str, Deliveries] = field(default_factory=dict)
 
     @property
@@ -197,6 +203,7 @@ class Mover:
         except EngineLost as exc:
             self._lost = exc.message
             return events
+        self._tell_rate()
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, RpcRefused):
                 movement = self._moving.pop(request.gid)
@@ -228,6 +235,7 @@ class Mover:
                 del self._moving[gid]
         if ended:
             self._engine().purge(ended)
+            self._tell_rate()
         self._back_up()
         return events
 
@@ -310,9 +318,26 @@ class Mover:
         """Return the end of the daemon's log."""
         return "" if self._daemon is None else self._daemon.last_words()
 
+    def limit_rate(self, bytes_per_second: int | None) -> None:
+        """Limit all transfers together, those to come as well; None lifts the limit."""
+        self._rate.bytes_per_second = bytes_per_second
+        self._tell_rate()
+
+    def _tell_rate(self) -> None:
+        if self._daemon is None or self._lost is not None:
+            return
+        try:
+            self._rate.tell(
+                self._daemon.engine, self._moving.keys(), is_attached=self._daemon.is_attached
+            )
+        except EngineLost as exc:
+            self._lost = exc.message
+
     def _engine(self) -> Engine:
         if self._daemon is None:
             self._daemon = self.start()
+            self._rate.forget()
+            self._tell_rate()
         return self._daemon.engine
 
     def _count(self, movement: _Movement, status: TransferStatus) -> None:

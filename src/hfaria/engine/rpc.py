@@ -205,6 +205,11 @@ class Engine:
         answer = self._call("aria2.getGlobalOption")
         return {} if isinstance(answer, RpcRefused) else dict(answer)
 
+    def transfer_options(self, gid: str) -> dict[str, str]:
+        """Return the options of one transfer."""
+        answer = self._call("aria2.getOption", gid)
+        return {} if isinstance(answer, RpcRefused) else dict(answer)
+
     def add_many(self, transfers: Sequence[AddRequest]) -> list[Added]:
         """Add ``transfers``; return a GID, or why not, for each, in the same order.
 
@@ -308,6 +313,11 @@ class Engine:
         """Limit all transfers together; 0 lifts the limit. Not for a daemon of the user's."""
         limit = str(max(0, bytes_per_second))
         self._call("aria2.changeGlobalOption", {"max-overall-download-limit": limit})
+
+    def limit_each(self, gids: Iterable[str], bytes_per_second: int) -> None:
+        """Limit some transfers, each by itself; 0 lifts the limit."""
+        option = {"max-download-limit": str(max(0, bytes_per_second))}
+        self._many("aria2.changeOption", [[gid, option] for gid in gids])
 
     def close(self) -> None:
         """Drop the connection."""

@@ -19,6 +19,7 @@ import huggingface_hub
 from huggingface_hub.utils import httpx
 
 from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint
+from hfaria.hub.pace import Pace
 from hfaria.redact import redact, redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
@@ -41,6 +42,12 @@ class Timeouts:
 
     connect: float = 15.0
     read: float = 30.0
+
+    @staticmethod
+    def within(seconds: float) -> Timeouts:
+        """Return limits none of which is longer than ``seconds``."""
+        usual = Timeouts()
+        return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,8 @@ class HubClient:
     timeouts: Timeouts = field(default_factory=Timeouts)
     on_bad_token: Callable[[str], None] = lambda _message: None
     on_allowance: Callable[[Endpoint, Allowance], None] = lambda _endpoint, _allowance: None
+    pace: Pace = field(default_factory=Pace)
+    """What streamed bodies may take a second."""
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: list[httpx.Client] = field(default_factory=list)
@@ -133,7 +142,8 @@ class HubClient:
             client.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let nobody wait for the pace any more."""
+        self.pace.limit(None)
         with self._lock:
             clients, self._clients = self._clients, []
         for client in clients:
@@ -332,7 +342,9 @@ class StreamedAnswer:
         if self._response is None:
             raise AssertionError("not entered")
         try:
-            yield from self._response.iter_raw(size)
+            for piece in self._response.iter_raw(size):
+                self._client.pace.take(len(piece))
+                yield piece
         except httpx.HTTPError as exc:
             raise unreachable(exc, self._endpoint) from exc
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import LeftEndpoint, MalformedListing, NotAHub
@@ -10,6 +10,8 @@ from hfaria.hub.answers import refuse
 from hfaria.rules.endpoints import Endpoint, same_host
 from hfaria.rules.listing import RemoteFile, check_file
 from hfaria.rules.spec import RepoType, is_commit
+from hfaria.rules.staleness import HistoryEntry
+from hfaria.rules.words import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,25 +25,11 @@ _OK = 200
 
 # What each type's API can be asked for (the `Expand…Property_T` types of huggingface_hub 2.4.0).
 _EXPAND = {
-    RepoType.MODEL: ("sha", "gated", "private"),
-    RepoType.DATASET: ("sha", "gated", "private"),
-    RepoType.SPACE: ("sha", "private"),
+    RepoType.MODEL: ("sha", "gated", "private", "lastModified"),
+    RepoType.DATASET: ("sha", "gated", "private", "lastModified"),
+    RepoType.SPACE: ("sha", "private", "lastModified"),
     RepoType.KERNEL: (),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What an endpoint says of a repo at a revision."""
-
-    commit_hash: str
-    is_gated: bool
-    is_private: bool
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether its bytes are refused to anonymous requests."""
-        return self.is_gated or self.is_private
 
 
 def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
@@ -65,7 +53,28 @@ def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
         commit_hash,
         is_gated=document.get("gated") not in {None, False},
         is_private=document.get("private") is True,
+        last_modified=_moment(document.get("lastModified")),
     )
+
+
+def list_history(
+    client: HubClient, spec: RepoSpec, commit_hash: str, endpoint: Endpoint
+) -> tuple[list[HistoryEntry], bool]:
+    """Return the newest commits up to ``commit_hash``, newest first, and whether that is all.
+
+    One page of the Hub's `/commits`, which holds 50 of them.
+    """
+    url = endpoint.join(spec.history_path(commit_hash))
+    response = client.send("GET", url, endpoint=endpoint)
+    entries = _json(response, spec, endpoint, client)
+    if not isinstance(entries, list):
+        raise MalformedListing(f"{endpoint.host} does not list commits as a list")
+    history = [
+        HistoryEntry(entry["id"], _moment(entry.get("date")))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    ]
+    return history, "next" not in response.links
 
 
 def list_page(
@@ -135,6 +144,17 @@ def _json(
         what = "a web page" if "html" in kind else "something that is no JSON"
         raise NotAHub(f"{endpoint.host} answers with {what}: not a Hub, or a login page") from exc
     return document
+
+
+def _moment(value: object) -> datetime | None:
+    """Read a time as the Hub writes it, `2024-01-02T03:04:05.000Z`; None if it is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 
 def _text(value: object) -> str:

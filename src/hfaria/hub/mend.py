@@ -71,7 +71,8 @@ def mend(
     were compared so far, from any thread. An `OSError` of the disk is raised.
     """
     search = Search(order, size)
-    comparison = _Comparison(client, source, path, size, search, on_bytes, is_cancelled)
+    content = _Content(client, source, size)
+    comparison = _Comparison(content, path, search, on_bytes, is_cancelled)
     with ThreadPoolExecutor(connections, "hfaria-mend") as pool:
         while True:
             for each in [pool.submit(comparison.take_part) for _ in range(connections)]:
@@ -99,10 +100,11 @@ def serves_other_bytes(
 
     With ranges that were replaced, in a file whose digest is right by now, this names the liar.
     """
+    content = _Content(client, source, size)
     try:
         with path.open("rb", buffering=0) as file:
             for start, end in ranges:
-                for at, theirs in _pieces(client, source, (start, end), size):
+                for at, theirs in content.pieces((start, end)):
                     if is_cancelled():
                         return _CANCELLED
                     if _read(file, at, len(theirs)) != theirs:
@@ -112,14 +114,42 @@ def serves_other_bytes(
     return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A file of ``size`` bytes at a source."""
+
+    client: HubClient
+    source: Source
+    size: int
+
+    def pieces(self, wanted: Range) -> Iterator[tuple[int, bytes]]:
+        """Yield the bytes of a range with their places; raises `HubError` if they can't be had."""
+        start, end = wanted
+        at = start
+        headers = {"range": f"bytes={start}-{end - 1}"}
+        answer = self.client.stream(self.source.url, endpoint=self.source.endpoint, headers=headers)
+        with answer as response:
+            failure = unusable(response, self.source.endpoint, wanted=wanted, size=self.size)
+            if failure is None and response.status_code != PARTIAL and wanted != (0, self.size):
+                failure = Failure(Reason.RANGE_IGNORED, f"HTTP {response.status_code}")
+            if failure is not None:
+                raise _failed(failure)
+            for piece in answer.pieces(_PIECE):
+                if at + len(piece) > end:
+                    raise _failed(Failure(Reason.WRONG_LENGTH, "more bytes than were asked for"))
+                yield at, piece
+                at += len(piece)
+        if at != end:
+            detail = f"ended after {at - start} of {end - start} bytes"
+            raise _failed(Failure(Reason.TRANSPORT, detail))
+
+
 @dataclass(slots=True)
 class _Comparison:
     """A search that several threads take part in."""
 
-    client: HubClient
-    source: Source
+    content: _Content
     path: Path
-    size: int
     search: Search
     on_bytes: Callable[[int], None]
     is_cancelled: Callable[[], bool]
@@ -134,7 +164,7 @@ class _Comparison:
                 while (step := self._take()) is not None:
                     self._compare(file, step)
         finally:
-            self.client.leave()
+            self.content.client.leave()
 
     def _take(self) -> Step | None:
         with self.lock:
@@ -143,9 +173,8 @@ class _Comparison:
             return None if self.failure is not None else self.search.take()
 
     def _compare(self, file: BinaryIO, step: Step) -> None:
-        found: list[Range] = []
         try:
-            for at, theirs in _pieces(self.client, self.source, (step.start, step.end), self.size):
+            for at, theirs in self.content.pieces((step.start, step.end)):
                 if self.is_cancelled():
                     raise _failed(_CANCELLED)
                 differing = differing_range(_read(file, at, len(theirs)), theirs)
@@ -153,41 +182,18 @@ class _Comparison:
                     start, end = differing
                     file.seek(at + start)
                     file.write(theirs[start:end])
-                    found.append((at + start, at + end))
+                    with self.lock:
+                        self.search.note_difference(step, (at + start, at + end))
                 with self.lock:
                     self.bytes_compared += len(theirs)
                     self.on_bytes(self.bytes_compared)
         except HubError as exc:
             with self.lock:
-                self.search.give_back(step, found)
+                self.search.give_back(step)
                 self.failure = self.failure or failure_of(exc)
             return
         with self.lock:
-            self.search.note(step, found)
-
-
-def _pieces(
-    client: HubClient, source: Source, wanted: Range, size: int
-) -> Iterator[tuple[int, bytes]]:
-    """Yield ``source``'s bytes of a range with their places; raises `HubError` when it has not."""
-    start, end = wanted
-    at = start
-    headers = {"range": f"bytes={start}-{end - 1}"}
-    answer = client.stream(source.url, endpoint=source.endpoint, headers=headers)
-    with answer as response:
-        failure = unusable(response, source.endpoint, wanted=wanted, size=size)
-        if failure is None and response.status_code != PARTIAL and wanted != (0, size):
-            failure = Failure(Reason.RANGE_IGNORED, f"HTTP {response.status_code}")
-        if failure is not None:
-            raise _failed(failure)
-        for piece in answer.pieces(_PIECE):
-            if at + len(piece) > end:
-                raise _failed(Failure(Reason.WRONG_LENGTH, "more bytes than were asked for"))
-            yield at, piece
-            at += len(piece)
-    if at != end:
-        detail = f"ended after {at - start} of {end - start} bytes"
-        raise _failed(Failure(Reason.TRANSPORT, detail))
+            self.search.note_compared(step)
 
 
 def _failed(failure: Failure) -> RequestFailed:

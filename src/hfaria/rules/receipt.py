@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfaria.errors import ExitCode, HfariaError
+from hfaria.rules.staleness import ListingTrust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,9 @@ class Receipt:
     retries: int
     seconds: float
     failed: tuple[FailedFile, ...] = ()
+    listing_trust: ListingTrust = ListingTrust.STORED
+    listing_endpoint: str | None = None
+    """Who listed the repo in this run."""
 
     @property
     def is_complete(self) -> bool:

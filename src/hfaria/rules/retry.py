@@ -35,6 +35,22 @@ class RetryPolicy:
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
 
+    @staticmethod
+    def for_patience(seconds: float) -> RetryPolicy:
+        """Return the limits for a patience of so many seconds: no single wait is longer."""
+        standard = RetryPolicy()
+        return RetryPolicy(
+            patience_seconds=seconds,
+            stall_seconds=min(LONGEST_STALL_SECONDS, seconds),
+            quick_stall_seconds=min(standard.quick_stall_seconds, seconds),
+            first_byte_seconds=min(standard.first_byte_seconds, seconds),
+            longest_silence_seconds=min(standard.longest_silence_seconds, seconds),
+            # A last try should still come before the end.
+            longest_wait_seconds=min(
+                standard.longest_wait_seconds, max(standard.first_wait_seconds, seconds / 4)
+            ),
+        )
+
     def wait_seconds(self, failures_in_a_row: int) -> float:
         """Return how long to wait before the next attempt: doubling, up to the longest."""
         if failures_in_a_row <= 0:

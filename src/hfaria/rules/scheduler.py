@@ -10,18 +10,20 @@ How the routes are doing is `RouteBook`'s; who shares a file with whom is `sourc
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hfaria.rules import transfers as t
-from hfaria.rules.choice import candidates, choose
+from hfaria.rules.choice import choose
 from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.flight import Flight, Phase
+from hfaria.rules.judge import Judge, Verdict
+from hfaria.rules.pending import Pending, count
 from hfaria.rules.route_health import RouteBook
 from hfaria.rules.sources import Sharing
 from hfaria.rules.verdict import final_failure
 from hfaria.rules.waiting import Waiting, find_wait
+from hfaria.rules.watchdog import bark, due_at
 from hfaria.rules.window import Window
 
 if TYPE_CHECKING:
@@ -33,12 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Scheduler", "Waiting", "Window"]
 
 _MOST_ENGINE_DEATHS = 3
-_MOST_REFUSED_SIGNATURES = 4
-_MOST_REUSES = 2
-_CALM_SECONDS = 60.0
-# The connections broke, not the location: it need not be asked for again.
-_CANT_CONTINUE = frozenset({Reason.RANGE_IGNORED, Reason.WRONG_LENGTH})
-_KEEPS_LOCATION = frozenset({Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
 
 
 @dataclass(slots=True)
@@ -57,7 +53,8 @@ class Scheduler:
     retries: int = 0
     _book: RouteBook = field(init=False)
     _sharing: Sharing = field(init=False)
-    _pending: dict[bool, deque[Transfer]] = field(init=False)
+    _judge: Judge = field(init=False)
+    _pending: Pending = field(init=False)
     _flights: dict[str, Flight] = field(init=False, default_factory=dict)
     _got_on_at: float = field(init=False)
     _engine_deaths: int = field(init=False, default=0)
@@ -66,9 +63,9 @@ class Scheduler:
     def __post_init__(self) -> None:
         self._book = RouteBook(self.routes, self.policy)
         self._sharing = Sharing(self._book, self.policy)
-        self._pending = {True: deque(), False: deque()}
-        for transfer in self.transfers:
-            self._pending[self.window.is_large(transfer)].append(transfer)
+        self._judge = Judge(self._book, self.policy)
+        self._pending = Pending(self.window, self.policy)
+        self._pending.add(self.transfers)
         self.transfers = ()
         self._got_on_at = self.now
 
@@ -77,9 +74,7 @@ class Scheduler:
     @property
     def is_done(self) -> bool:
         """Whether every transfer has ended, one way or the other."""
-        return self._is_stopped or not (
-            self._flights or self._pending[True] or self._pending[False]
-        )
+        return self._is_stopped or not (self._flights or self._pending)
 
     def served_by(self, blob_name: str) -> tuple[t.Route, ...]:
         """Return the routes that brought the staged bytes of a transfer under way."""
@@ -93,7 +88,7 @@ class Scheduler:
             if flight.phase is Phase.WAITING:
                 at = flight.ready_at
             elif flight.phase is Phase.MOVING and not flight.has_own_client:
-                at = self._stalls_at(flight)
+                at = due_at(flight, self.policy)
             else:
                 continue
             due = at if due is None else min(due, at)
@@ -122,7 +117,7 @@ class Scheduler:
                 case t.Ticked():
                     self._on_tick(commands)
                 case t.Wanted():
-                    self._pending[self.window.is_large(event.transfer)].append(event.transfer)
+                    self._pending.add([event.transfer])
                 case t.Allowed():
                     self._book.allowed(event, self.now)
                 case t.Reachable():
@@ -166,7 +161,7 @@ class Scheduler:
                 self._got_on(flight, commands)
                 self._check(flight, commands)
             case t.Failed() if is_with_mover:
-                self._judge(flight, event.failure, commands)
+                self._on_failure(flight, event.failure, commands)
             case t.Cancelled() if flight.phase is Phase.CANCELLING:
                 self._on_cancelled(flight, commands)
             case t.Published():
@@ -196,7 +191,7 @@ class Scheduler:
         if flight.phase is Phase.LOCATING and flight.route == index:
             flight.asking.discard(index)
             if isinstance(event, t.NotLocated):
-                self._judge(flight, event.failure, commands)
+                self._on_failure(flight, event.failure, commands)
                 return
             self._book.leave(index, event.blob_name)
             commands += self._book.worked(index, self.now)
@@ -253,26 +248,13 @@ class Scheduler:
         if event.was_salvaged:  # our own optimism, not the server's fault
             self._retry(flight)
             return
-        flight.mismatches += 1
-        served = flight.served or {flight.route}
-        hosts = ", ".join(self._book.host(at) for at in sorted(served))
-        failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
-        if flight.is_mending or len(served) == 1:
-            flight.liars |= {flight.route} if flight.is_mending else served
-        for index in served:
-            flight.last_failures[index] = failure
-            flight.avoided[index] = self.now + self.policy.wait_seconds(flight.mismatches)
-        can_be_mended = flight.is_large and event.can_be_mended
-        if not can_be_mended:
-            flight.served = set()
-        untried = self._candidates(flight) - flight.served - flight.liars
-        if not untried and flight.mismatches > self.policy.refetches:
+        verdict, failure = self._judge.of_mismatch(flight, event, now=self.now)
+        if verdict is not Verdict.MEND:
             commands.append(t.SetAside(flight.transfer))
+        if verdict is Verdict.GIVE_UP:
             self._give_up(flight, failure, commands)
             return
-        flight.is_mending = can_be_mended
-        if not can_be_mended:
-            commands.append(t.SetAside(flight.transfer))
+        flight.is_mending = verdict is Verdict.MEND
         self._retry(flight, failure)
 
     def _on_mended(self, flight: Flight, event: t.Mended, commands: list[t.Command]) -> None:
@@ -307,37 +289,19 @@ class Scheduler:
                 self._leave_routes(flight)
                 self._retry(flight)
 
-    def _stalls_at(self, flight: Flight) -> float:
-        if flight.hung_up_at is not None:
-            return flight.hung_up_at + self.policy.hung_up_seconds
-        first = self.policy.first_byte_seconds
-        stall = flight.stall_seconds if flight.has_moved else max(first, flight.stall_seconds)
-        return flight.moved_at + min(stall, self.policy.stall_seconds)
-
     def _on_tick(self, commands: list[t.Command]) -> None:
         for flight in self._flights.values():
             if flight.phase is not Phase.MOVING or flight.has_own_client:
                 continue  # our own client has a timeout for each piece
-            if self.now < self._stalls_at(flight):
-                continue
-            if flight.hung_up_at is not None:
-                failure = Failure(Reason.TRANSPORT, "every connection is lost")
-                flight.location = None  # ask: a refusal says at once that nobody is there
-            else:
-                silence = self.now - flight.moved_at
-                failure = Failure(Reason.STALLED, f"{silence:.0f} s")
-                if self.now - flight.stalled_at > _CALM_SECONDS:
-                    flight.stall_seconds = self.policy.quick_stall_seconds
-                doubled = 2 * flight.stall_seconds
-                flight.stall_seconds = min(doubled, self.policy.stall_seconds)
-                flight.stalled_at = self.now
-            flight.phase = Phase.CANCELLING
-            flight.after_cancel = failure
-            commands.append(t.Cancel(flight.transfer))
+            failure = bark(flight, self.policy, self.now)
+            if failure is not None:
+                flight.phase = Phase.CANCELLING
+                flight.after_cancel = failure
+                commands.append(t.Cancel(flight.transfer))
 
     def _on_cancelled(self, flight: Flight, commands: list[t.Command]) -> None:
         if flight.after_cancel is not None:
-            self._judge(flight, flight.after_cancel, commands)
+            self._on_failure(flight, flight.after_cancel, commands)
             return
         target = flight.switch_to
         self._leave_routes(flight)
@@ -346,67 +310,28 @@ class Scheduler:
             flight.route, flight.location = target
             flight.phase = Phase.LOCATED
 
-    # --- judging -----------------------------------------------------------------------------
+    # --- ends of attempts ----------------------------------------------------------------------
 
-    def _judge(self, flight: Flight, failure: Failure, commands: list[t.Command]) -> None:
-        index, reason, moved = flight.route, failure.reason, flight.has_moved
-        name = flight.transfer.blob_name
-        if reason is Reason.DISK:
+    def _on_failure(self, flight: Flight, failure: Failure, commands: list[t.Command]) -> None:
+        if failure.reason is Reason.DISK:
             self._is_stopped = True
             commands.append(t.Stop(failure, failure.detail))
             return
-        flight.last_failures[index] = failure
-        was_moving = flight.phase is not Phase.LOCATING and not flight.is_mending
-        keeps_location = moved and reason in _KEEPS_LOCATION and flight.reuses < _MOST_REUSES
-        location = flight.location if keeps_location else None
-        if reason is Reason.EXPIRED:
-            flight.refused_signatures += 1
-        is_fresh_news = reason is Reason.EXPIRED and flight.refused_signatures == 1
-        if reason is Reason.RATE_LIMITED:
-            wait = failure.retry_after_seconds or self.policy.first_wait_seconds
-            wait = max(wait, self.policy.wait_seconds(self._count_failure(flight, index)))
-            # Others would meet the same limit at this endpoint.
-            self._book.hold(index, self.now + wait, failure)
-        elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
-            flight.excluded.add(index)
-        elif not is_fresh_news:
-            commands += self._book.failed(index, name, failure, self.now, has_moved=moved)
-            self._avoid(flight, index, failure)
+        location = flight.location
+        verdict, consequences = self._judge.of_failure(
+            flight, failure, now=self.now, got_on_at=self._got_on_at
+        )
+        commands += consequences
         self._leave_routes(flight)
-        if not self._candidates(flight) or self._is_alone_in_failing(flight):
+        if verdict is Verdict.GIVE_UP:
             self._give_up(flight, failure, commands)
             return
-        if was_moving and reason in _CANT_CONTINUE and self._can_nobody_continue(flight):
+        if verdict is Verdict.BEGIN_ANEW:
             commands.append(t.Discard(flight.transfer))
         self._retry(flight, failure)
-        if location is not None:
+        if verdict is Verdict.GO_ON_THERE and location is not None:
             flight.location = location
             flight.reuses += 1
-        flight.failed_at = self.now
-
-    def _count_failure(self, flight: Flight, index: int) -> int:
-        flight.failures_at[index] = flight.failures_at.get(index, 0) + 1
-        return flight.failures_at[index]
-
-    def _avoid(self, flight: Flight, index: int, failure: Failure) -> None:
-        """Prefer another route for a while; where there is none, this is the wait."""
-        count = self._count_failure(flight, index)
-        if self._got_on_at > flight.failed_at:
-            flight.lone_failures += 1
-        wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
-        if failure.retry_after_seconds is not None:
-            wait = max(wait, failure.retry_after_seconds)
-        flight.avoided[index] = self.now + wait
-
-    def _can_nobody_continue(self, flight: Flight) -> bool:
-        """Whether each route failed twice: no passing fault of a proxy, so begin anew."""
-        return all(flight.failures_at.get(at, 0) > 1 for at in self._candidates(flight))
-
-    def _is_alone_in_failing(self, flight: Flight) -> bool:
-        return flight.lone_failures > self.policy.tries * len(self._candidates(flight))
-
-    def _candidates(self, flight: Flight) -> set[int]:
-        return candidates(flight, self._book)
 
     def _is_too_late(self, at: float) -> bool:
         return at - self._got_on_at > self.policy.patience_seconds
@@ -439,28 +364,9 @@ class Scheduler:
 
     def _fill_once(self, commands: list[t.Command]) -> bool:
         """Return whether nothing ended here."""
-        moving = self._count(Phase.MOVING, Phase.CANCELLING)
-        ahead = self._count(Phase.LOCATING, Phase.LOCATED)
-        waiting = self._count(Phase.WAITING)
-        unverified = self._count(Phase.CHECKING)
-        for is_large, jobs in ((True, self.window.jobs), (False, self.window.small_queue)):
-            pending = self._pending[is_large]
-            # As many again are located in advance, so that no slot waits for an answer; a heap of
-            # unverified ones means that the disk is the bottleneck. Those that wait for their next
-            # attempt leave room for others, which may be luckier, as long as they are few.
-            room = 2 * jobs - moving[is_large] - ahead[is_large]
-            room = min(room, 4 * jobs - unverified[is_large], 4 * jobs - waiting[is_large])
-            while pending and room > 0:
-                transfer = pending.popleft()
-                self._flights[transfer.blob_name] = Flight(
-                    transfer,
-                    is_large,
-                    ready_at=self.now,
-                    stall_seconds=self.policy.quick_stall_seconds,
-                    failed_at=self.now,
-                    moved_at=self.now,
-                )
-                room -= 1
+        for flight in self._pending.take(self._flights.values(), self.now):
+            self._flights[flight.transfer.blob_name] = flight
+        moving = count(self._flights.values(), Phase.MOVING, Phase.CANCELLING)
         before = len(self._flights)
         for flight in list(self._flights.values()):
             if flight.phase is Phase.WAITING and flight.ready_at <= self.now:
@@ -470,11 +376,6 @@ class Scheduler:
                 if moving[flight.is_large] < jobs and self._move(flight, commands):
                     moving[flight.is_large] += 1
         return len(self._flights) == before
-
-    def _count(self, *phases: Phase) -> Counter[bool]:
-        """Count the flights in these phases, the large and the small ones."""
-        flights = self._flights.values()
-        return Counter(flight.is_large for flight in flights if flight.phase in phases)
 
     def _begin(self, flight: Flight, commands: list[t.Command]) -> None:
         choice = choose(flight, self._book, self.now)
@@ -511,9 +412,7 @@ class Scheduler:
         failure = why or Failure(Reason.TIMEOUT)
         if self._is_too_late(self.now):
             # Nobody gets on: those that were never asked for would only fail one by one.
-            for pending in self._pending.values():
-                commands.extend(t.GiveUp(transfer, failure) for transfer in pending)
-                pending.clear()
+            commands += [t.GiveUp(transfer, failure) for transfer in self._pending.take_all()]
         self._give_up(flight, failure, commands)
 
     def _move(self, flight: Flight, commands: list[t.Command]) -> bool:

@@ -96,6 +96,10 @@ class RepoSpec:
         """API path of the listing of a commit, without its query."""
         return f"api/{self.plural}/{self.repo_id}/tree/{commit_hash}"
 
+    def history_path(self, commit_hash: str) -> str:
+        """API path of the commits up to a commit, newest first."""
+        return f"api/{self.plural}/{self.repo_id}/commits/{commit_hash}"
+
     def resolve_path(self, commit_hash: str, path: str) -> str:
         """Path that leads to the bytes of one file."""
         return f"{self.page_path}/resolve/{commit_hash}/{quote(path)}"

@@ -106,28 +106,25 @@ class Search:
         """Return the next step, unless the digest is to be looked at before."""
         return self._steps.popleft() if self._steps and not self.needs_check else None
 
-    def give_back(self, step: Step, differences: Iterable[Range]) -> None:
+    def give_back(self, step: Step) -> None:
         """Put back a step that was not compared to its end."""
         self._steps.appendleft(step)
-        self._replace(step, differences)
 
-    def note(self, step: Step, differences: Iterable[Range]) -> None:
-        """Count a step as compared; ``differences`` have been replaced."""
+    def note_difference(self, step: Step, replaced: Range) -> None:
+        """Count a difference as replaced, in the midst of a step."""
+        self._replaced.append(replaced)
+        self._differing.add(step.run)
+
+    def note_compared(self, step: Step) -> None:
+        """Count a step as compared."""
         self._compared += step.end - step.start
         self._left[step.run] -= step.end - step.start
-        self._replace(step, differences)
 
     def note_checked(self) -> None:
         """Count the digest as looked at; it was wrong still."""
         self._is_first = False
         self._compared = 0
         self._differing.clear()
-
-    def _replace(self, step: Step, differences: Iterable[Range]) -> None:
-        found = list(differences)
-        if found:
-            self._replaced += found
-            self._differing.add(step.run)
 
     def differences(self) -> tuple[Range, ...]:
         """Return what was replaced, in order of place."""

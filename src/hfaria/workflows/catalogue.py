@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,44 +13,67 @@ from hfaria.errors import (
     GatedRepo,
     HubError,
     RepoNotFound,
+    StaleMirror,
 )
 from hfaria.hub.answers import gated
-from hfaria.hub.listing import Head, list_page, resolve_head
-from hfaria.rules.listing import Listing, RemoteFile, make_listing
+from hfaria.hub.listing import list_history
 from hfaria.rules.spec import is_commit
-from hfaria.rules.transfers import Route
-from hfaria.workflows.patience import patiently
+from hfaria.rules.staleness import Lag, ListingTrust, Settled, Stale, measure_lag, newest
+from hfaria.rules.words import Candidate, Head, Word, authority, candidates, verdict
+from hfaria.workflows.first_words import COMPARING_SECONDS, FirstWords
+from hfaria.workflows.lines import Race, Switchboard
+from hfaria.workflows.listings import Lister
+from hfaria.workflows.route_finding import RouteFinder, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hfaria.cache.store import Store
     from hfaria.hub.client import HubClient
     from hfaria.report.reporter import Reporter
     from hfaria.rules.endpoints import Endpoint
+    from hfaria.rules.listing import Listing
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.spec import RepoSpec
+    from hfaria.rules.transfers import Route
     from hfaria.settings import Settings
-
-_FIRST_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """A listing, and the routes by which its bytes can be fetched.
+    """A listing, what it is worth, and who said what about it.
 
     No ``head`` means that no endpoint was asked: commit and listing were known here.
     """
 
     listing: Listing
     endpoint: Endpoint
+    trust: ListingTrust = ListingTrust.STORED
     head: Head | None = None
+    words: tuple[Word, ...] = ()
+    lacking: tuple[tuple[Endpoint, Listing, int], ...] = ()
 
     @property
-    def routes(self) -> tuple[Route, ...]:
-        """Endpoints to ask for bytes, in order."""
-        return (Route(self.endpoint, is_private=self.head is not None and self.head.needs_token),)
+    def listed_by(self) -> str | None:
+        """Who listed it in this run."""
+        return None if self.trust is ListingTrust.STORED else self.endpoint.url
+
+    @property
+    def sources(self) -> str:
+        """The endpoints that are asked for bytes before any other, as messages name them."""
+        heard = [word for word in self.words if word.head is not None]
+        if self.needs_token:
+            heard = []
+        named = [word.endpoint.host for word in heard if not word.configured.is_fallback]
+        return " and ".join(named) or self.endpoint.host
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether its bytes are refused to anonymous requests."""
+        return self.head is not None and self.head.needs_token
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cataloguer:
     """Asks for listings on behalf of one pull."""
 
@@ -59,6 +83,28 @@ class Cataloguer:
     settings: Settings
     policy: RetryPolicy
     reporter: Reporter
+    _switchboard: Switchboard = field(default_factory=Switchboard)
+    _first_words: FirstWords = field(init=False)
+    _lister: Lister = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._first_words = FirstWords(
+            self.client, self.spec, self.settings, self.policy, self.reporter, self._switchboard
+        )
+        self._lister = Lister(
+            self.client,
+            self.spec,
+            self.settings.origin,
+            self.policy,
+            self.reporter,
+            self._switchboard,
+        )
+
+    def close(self) -> None:
+        """Wait for nobody any more."""
+        self._switchboard.close()
+
+    # --- without a request -----------------------------------------------------------------------
 
     def known(self) -> Catalogue | None:
         """Return the listing of a pull by commit whose tree file is here: no request at all."""
@@ -82,82 +128,196 @@ class Cataloguer:
             )
         return Catalogue(listing, self.settings.endpoint)
 
-    def ask(self) -> Catalogue:
-        """Resolve the revision at the endpoint and list its commit there.
+    # --- asking ----------------------------------------------------------------------------------
 
-        What needs a token is asked for at the origin, unless the user trusts the endpoint.
+    def ask(self) -> Catalogue:
+        """Resolve the revision and list its commit, at those endpoints whose word counts.
+
+        All are asked at once, and the first in order that has the repo is preferred; who is behind,
+        or can't be used, is said. What needs a token is asked for at the origin, unless the user
+        trusts another endpoint with it.
         """
-        endpoint = self.settings.endpoint
-        try:
-            head = self._head(endpoint)
-        except (AccessDenied, RepoNotFound) as exc:
-            if not self._may_go_to_origin(endpoint):
-                raise self._explained(exc, endpoint) from exc
-            endpoint, head = self._at_origin(endpoint)
+        words = self._ask_for_words()
+        found = candidates(words)
+        leading = authority(words, self.settings.trusted)
+        if not found or (leading is not None and isinstance(leading.error, AccessDenied)):
+            raise self._refusal(words)
+        head = leading.head if leading is not None and leading.head is not None else found[0].head
+        if head.needs_token:
+            found = self._with_token(words, found)
         else:
-            if head.needs_token and endpoint not in self.settings.trusted:
-                if not self._may_go_to_origin(endpoint):
-                    raise self._needs_token()
-                endpoint, head = self._at_origin(endpoint)
-        if head.needs_token and self.client.token is None:
+            found = tuple(each for each in found if not each.head.needs_token)
+            self._say_who_is_passed_over(words)
+        chosen = self._choose(found, words)
+        chosen, settled = self._list(chosen, found)
+        return Catalogue(
+            settled.listing,
+            settled.endpoint,
+            settled.trust,
+            chosen.head,
+            words,
+            settled.lacking,
+        )
+
+    def routes(self, catalogue: Catalogue) -> tuple[Route, ...]:
+        """Return the endpoints to ask for bytes, in order, with what is known of their holdings."""
+        words = {word.endpoint: self._first_words.late_word(word) for word in catalogue.words}
+        finder = RouteFinder(
+            self.client,
+            self.spec,
+            self.settings.trusted,
+            self.reporter,
+            self._switchboard,
+            self._lister,
+        )
+        return finder.find(
+            [Source(each, words.get(each.endpoint)) for each in self.settings.endpoints],
+            catalogue.listing,
+            needs_token=catalogue.needs_token,
+            partial_listings={endpoint: listing for endpoint, listing, _ in catalogue.lacking},
+        )
+
+    def _ask_for_words(self) -> tuple[Word, ...]:
+        settings = self.settings
+        if settings.stale is Stale.ACCEPT:
+            return self._first_words.in_turn()
+        needed = set()
+        if settings.stale is not None:
+            needed.add(settings.origin)
+        if settings.stale is Stale.FAIL:
+            needed.add(settings.endpoint)
+        return self._first_words.at_once(needed=needed)
+
+    def _say_who_is_passed_over(self, words: Sequence[Word]) -> None:
+        for word in words:
+            if word.head is not None:
+                continue
+            if word.endpoint == self.settings.origin and isinstance(word.error, RepoNotFound):
+                # It may have been taken down there, for a reason.
+                self.reporter.warn(f"{word.reason}; going on with what others have")
+            else:
+                self.reporter.note(f"passed over: {word.reason}")
+
+    # --- which commit ----------------------------------------------------------------------------
+
+    def _choose(self, found: Sequence[Candidate], words: Sequence[Word]) -> Candidate:
+        """Return whose commit is pulled, under the user's policy about mirrors that are behind."""
+        stale, origin, preferred = self.settings.stale, self.settings.origin, found[0]
+        if stale is Stale.ACCEPT or is_commit(self.spec.revision):
+            return preferred
+        best = newest(found, origin)
+        if stale is Stale.ORIGIN and best.endpoint != origin:
+            reason = next(word.reason for word in words if word.endpoint == origin)
+            raise EndpointUnreachable(
+                f"`--stale origin` wants the origin's word, and {reason}",
+                hint="reach the origin, or leave `--stale` out",
+            )
+        if stale is Stale.FAIL and len(found) == 1 and preferred.endpoint != origin:
+            raise StaleMirror(
+                f"nobody can tell whether {preferred.endpoint.host} is behind: no other answers",
+                hint="`--stale accept` takes its commit",
+            )
+        if preferred.head.commit_hash == best.head.commit_hash:
+            return best
+        said = f"{preferred.endpoint.host} is {self._lag(preferred, best)} {best.endpoint.host}"
+        if stale is Stale.FAIL:
+            raise StaleMirror(said)
+        commit_hash = best.head.commit_hash[:12]
+        self.reporter.note(f"{said}; pulling the newest commit, {commit_hash}")
+        return best
+
+    def _lag(self, behind: Candidate, ahead: Candidate) -> Lag:
+        """Ask how far one is behind the other; without an answer in time, say less."""
+        future = self._switchboard.line(ahead.configured).ask(
+            partial(list_history, self.client, self.spec, ahead.head.commit_hash, ahead.endpoint)
+        )
+        for answered in Race([future], until=time.monotonic() + COMPARING_SECONDS):
+            try:
+                history, is_whole = answered.result()
+            except HubError:
+                break
+            return measure_lag(behind.head, ahead.head, history, is_whole=is_whole)
+        return measure_lag(behind.head, ahead.head, (), is_whole=False)
+
+    # --- which listing ---------------------------------------------------------------------------
+
+    def _list(self, chosen: Candidate, found: Sequence[Candidate]) -> tuple[Candidate, Settled]:
+        """List the chosen commit; if nobody does, and the user has no say, the next newest."""
+        commit_hash = chosen.head.commit_hash
+        stored = self.store.read_listing(commit_hash)
+        if stored is not None:
+            return chosen, Settled(chosen.endpoint, stored, ListingTrust.STORED)
+        holders = [each for each in found if each.head.commit_hash == commit_hash]
+        others = [each for each in found if each.head.commit_hash != commit_hash]
+        is_last = not others or self.settings.stale is not None
+        if self.settings.stale is Stale.ACCEPT:
+            holders = [chosen]
+        try:
+            return chosen, self._lister.settle(holders, is_last=is_last)
+        except HubError as exc:
+            if is_last:
+                raise
+            self.reporter.note(f"passed over: {exc.message}")
+        return self._list(newest(others, self.settings.origin), others)
+
+    # --- who may have it -------------------------------------------------------------------------
+
+    def _with_token(
+        self, words: Sequence[Word], found: Sequence[Candidate]
+    ) -> tuple[Candidate, ...]:
+        """Return those that may see the token, or say why there is none."""
+        if self.client.token is None:
             raise self._needs_token()
-        listing = self.store.read_listing(head.commit_hash) or self._list(endpoint, head)
-        return Catalogue(listing, endpoint, head)
+        origin = self.settings.origin
+        able = tuple(each for each in found if each.endpoint in self.settings.trusted)
+        if able:
+            unable = [w.endpoint.host for w in words if w.endpoint not in self.settings.trusted]
+            if unable:
+                hosts = " and ".join(unable)
+                self.reporter.note(
+                    f"{hosts} can't serve what needs a token; asking {able[0].endpoint.host}"
+                )
+            return able
+        if not self.settings.uses_origin:
+            raise AccessDenied(
+                f"`{self.spec.label}` needs the token, which goes to {origin.host} only, and "
+                "`--no-origin` leaves that out",
+                hint="leave out `--no-origin`, or trust the mirror with the token: "
+                "`--trust-endpoint`",
+            )
+        said = next(word for word in words if word.endpoint == origin)
+        if said.is_refusal and said.error is not None:
+            raise said.error
+        raise EndpointUnreachable(
+            f"`{self.spec.label}` needs the token, which goes to the origin only, and "
+            f"{said.reason}",
+            hint="reach the origin, or trust the mirror with the token: `--trust-endpoint`",
+        )
 
     def _needs_token(self) -> GatedRepo:
         page = self.settings.origin.join(self.spec.page_path)  # only there is a licence accepted
         return gated(self.spec, page=page, has_token=False)
 
-    def _may_go_to_origin(self, endpoint: Endpoint) -> bool:
-        is_elsewhere = endpoint not in self.settings.trusted
-        return is_elsewhere and self.client.token is not None
-
-    def _explained(self, exc: HubError, endpoint: Endpoint) -> HubError:
-        if isinstance(exc, GatedRepo) and self.client.token is None:
+    def _refusal(self, words: Sequence[Word]) -> HubError:
+        """Return the error for a repo that nobody has for us, with what to do about it."""
+        error = verdict(words, self.settings.trusted)
+        if isinstance(error, GatedRepo) and self.client.token is None:
             return self._needs_token()
-        is_clear = not isinstance(exc, RepoNotFound)  # such as a disabled repo
-        if is_clear or endpoint in self.settings.trusted or self.client.token is not None:
-            return exc
-        exc.hint = (
-            f"if it is private or gated, it needs a token (`hf auth login`, HF_TOKEN), which goes "
-            f"to {self.settings.origin.host} only; else check the spelling and `--repo-type`"
-        )
-        return exc
-
-    def _at_origin(self, mirror: Endpoint) -> tuple[Endpoint, Head]:
-        origin = self.settings.origin
-        self.reporter.note(f"{mirror.host} can't serve what needs a token; asking {origin.host}")
-        try:
-            return origin, self._head(origin)
-        except EndpointUnreachable as exc:
-            raise EndpointUnreachable(
-                f"`{self.spec.label}` needs the token, which goes to the origin only, and "
-                f"{exc.message}",
-                hint="reach the origin, or trust the mirror with the token: `--trust-endpoint`",
-            ) from exc
-
-    def _head(self, endpoint: Endpoint) -> Head:
-        # The first word from an endpoint: a wrong name should not keep the user for minutes.
-        return patiently(
-            lambda: resolve_head(self.client, self.spec, endpoint),
-            policy=replace(self.policy, tries=_FIRST_TRIES),
-            reporter=self.reporter,
-        )
-
-    def _list(self, endpoint: Endpoint, head: Head) -> Listing:
-        files: list[RemoteFile] = []
-        seen: set[str] = set()
-        url: str | None = None
-        pinned = replace(self.spec, revision=head.commit_hash)
-        while True:
-            page, url = patiently(
-                partial(list_page, self.client, pinned, head.commit_hash, endpoint, url),
-                policy=self.policy,
-                reporter=self.reporter,
+        is_clear = not isinstance(error, RepoNotFound)  # such as a disabled repo
+        said_by = next((word.endpoint for word in words if word.error is error), None)
+        if is_clear or said_by is None or said_by in self.settings.trusted:
+            return error
+        origin = self.settings.origin.host
+        if self.client.token is None:
+            error.hint = (
+                f"if it is private or gated, it needs a token (`hf auth login`, HF_TOKEN), which "
+                f"goes to {origin} only; else check the spelling and `--repo-type`"
             )
-            files += page
-            if url is None:
-                return make_listing(head.commit_hash, files)
-            if url in seen:
-                raise HubError(f"the listing at {endpoint.host} goes round in a circle")
-            seen.add(url)
+        elif self.settings.uses_origin:
+            error.hint = f"if it is private or gated, only {origin} can tell: it gets the token"
+        else:
+            error.hint = (
+                f"if it is private or gated, leave out `--no-origin`: the token goes to {origin} "
+                "only; else check the spelling and `--repo-type`"
+            )
+        return error

@@ -9,6 +9,8 @@ from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_
 from hfaria.redact import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hfaria.cache.store import Store
     from hfaria.engine.mover import Daemon
     from hfaria.report.reporter import Reporter
@@ -64,7 +66,7 @@ class EngineHolder:
             )
         managed = ManagedDaemon(
             self._find(),
-            tunables=tunables.options,
+            tunables=_within(tunables.options, settings.patience_seconds),
             environ=settings.engine_environ,
             ca_certificate=settings.engine_ca_bundle,
             proxies=settings.proxies,
@@ -81,3 +83,12 @@ class EngineHolder:
             if not politely:
                 daemon.kill()
             daemon.stop()  # and leave nothing of it behind
+
+
+def _within(options: Mapping[str, str], seconds: float) -> dict[str, str]:
+    """Shorten the engine's own time limits where patience is shorter."""
+    limited = dict(options)
+    for name in ("timeout", "connect-timeout"):
+        if name in limited and limited[name].isdigit():
+            limited[name] = str(max(1, int(min(float(limited[name]), seconds))))
+    return limited

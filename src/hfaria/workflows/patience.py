@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hfaria.hub.client import RequestFailed
 from hfaria.rules.failures import Reason
 from hfaria.rules.retry import Attempts
+from hfaria.rules.sizes import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,13 @@ _T = TypeVar("_T")
 _WORTH_SAYING_SECONDS = 3.0
 
 
-def patiently(call: Callable[[], _T], *, policy: RetryPolicy, reporter: Reporter) -> _T:
+def patiently(
+    call: Callable[[], _T],
+    *,
+    policy: RetryPolicy,
+    reporter: Reporter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> _T:
     """Return what ``call`` returns, calling again after failures that may pass.
 
     Used for single requests, such as a page of the listing; transfers have the scheduler.
@@ -35,5 +42,5 @@ def patiently(call: Callable[[], _T], *, policy: RetryPolicy, reporter: Reporter
             if wait is None:
                 raise
             if wait >= _WORTH_SAYING_SECONDS:
-                reporter.note(f"waiting {wait:.0f} s: {exc.message}")
-            time.sleep(wait)
+                reporter.note(f"waiting {format_seconds(wait)}: {exc.message}")
+            sleep(wait)

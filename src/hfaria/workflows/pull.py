@@ -17,17 +17,18 @@ from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
-from hfaria.hub.client import HubClient
+from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.token import token_source
 from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
 from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
-from hfaria.rules.retry import LONGEST_STALL_SECONDS, RetryPolicy
-from hfaria.rules.scheduler import Window
+from hfaria.rules.retry import RetryPolicy
 from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
 from hfaria.rules.spec import is_commit
+from hfaria.rules.window import Window
+from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
 from hfaria.workflows.engine_holder import EngineHolder
 from hfaria.workflows.patience import patiently
@@ -91,13 +92,16 @@ def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> It
         token_source=token_source(request.token, may_use_stored=settings.may_use_stored_token),
         user_agent=f"hfaria/{__version__}",
         ca_bundle=settings.ca_bundle,
+        timeouts=Timeouts.within(settings.patience_seconds),
         on_bad_token=lambda host: reporter.warn(
             f"the token is not accepted by {host}; going on without it"
         ),
     )
+    session = _Session(request, settings, reporter, client)
     try:
-        yield _Session(request, settings, reporter, client)
+        yield session
     finally:
+        session.cataloguer.close()
         client.close()
 
 
@@ -112,10 +116,7 @@ class _Session:
         self.reporter = reporter
         self.client = client
         self.started_at = time.monotonic()
-        self.policy = RetryPolicy(
-            patience_seconds=settings.patience_seconds,
-            stall_seconds=min(LONGEST_STALL_SECONDS, settings.patience_seconds),
-        )
+        self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.store = _make_store(request, settings)
         self.cataloguer = Cataloguer(
             client, request.spec, self.store, settings, self.policy, reporter
@@ -140,7 +141,7 @@ class _Session:
         if not plan.files:
             self.reporter.warn(f"no file of `{plan.spec.label}` is asked for: nothing matches")
         if plan.is_complete and self._ref_is_right(plan):
-            return self._receipt(plan, Outcome((), 0, 0, ()))
+            return self._receipt(plan, catalogue, Outcome((), 0, 0, ()))
         if self.settings.is_offline:
             raise EndpointUnreachable(
                 f"offline, and {count(len(plan.to_link), 'file')} of `{plan.spec.label}` not here",
@@ -157,7 +158,7 @@ class _Session:
             return self._carry_out(plan, catalogue)
 
     def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:
-        if plan.transfers and catalogue.head is not None and catalogue.head.needs_token:
+        if plan.transfers and catalogue.needs_token:
             patiently(
                 partial(
                     check_access,
@@ -170,23 +171,28 @@ class _Session:
                 policy=self.policy,
                 reporter=self.reporter,
             )
-        window = Window(jobs=self.settings.jobs)
+        window = Window(jobs=self.settings.jobs, connections=self.settings.connections)
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(window.is_large, plan.transfers)):
             engine.check()
+        routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
         self.store.prepare(catalogue.listing)
         with ExitStack() as stack:
             stack.callback(engine.close)
+            mover = Mover(
+                partials=self.store.workspace.partials.absolute(),
+                start=engine.start,
+                connections=self.settings.connections,
+                scope=str(self.store.workspace.root.absolute()),
+            )
             run = TransferRun(
                 plan=plan,
-                routes=catalogue.routes,
+                routes=routes,
                 store=self.store,
                 client=self.client,
-                mover=Mover(
-                    partials=self.store.workspace.partials.absolute(),
-                    start=engine.start,
-                    connections=self.settings.connections,
-                    scope=str(self.store.workspace.root.absolute()),
+                mover=mover,
+                bandwidth=Bandwidth(
+                    self.settings.rate_schedule, mover, self.client.pace, self.reporter
                 ),
                 reporter=self.reporter,
                 policy=self.policy,
@@ -195,7 +201,7 @@ class _Session:
             )
             outcome = run.run()
             engine.close(is_idle=True)
-        receipt = self._receipt(plan, outcome)
+        receipt = self._receipt(plan, catalogue, outcome)
         if not receipt.is_complete:
             raise _incomplete(receipt)
         self.store.finish(plan.commit_hash, plan.ref)
@@ -244,7 +250,7 @@ class _Session:
         problems = find_problems(plan, filesystem, reserve=self.settings.reserve, folder=str(root))
         return filesystem, problems
 
-    def _receipt(self, plan: Plan, outcome: Outcome) -> Receipt:
+    def _receipt(self, plan: Plan, catalogue: Catalogue, outcome: Outcome) -> Receipt:
         failed_bytes = _failed_bytes(plan, outcome.failed)
         return Receipt(
             spec=plan.spec,
@@ -258,6 +264,8 @@ class _Session:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            listing_trust=catalogue.trust,
+            listing_endpoint=catalogue.listed_by,
         )
 
 
@@ -282,7 +290,7 @@ def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> s
         staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
         lines.append(
             f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
-            f"{catalogue.endpoint.host}{staged}"
+            f"{catalogue.sources}{staged}"
         )
         lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
     else:

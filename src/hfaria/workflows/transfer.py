@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.waiting import Waiting
     from hfaria.rules.window import Window
+    from hfaria.workflows.bandwidth import Bandwidth
 
 _TICK_SECONDS = 0.03
 _SLOW_TICK_SECONDS = 0.2
@@ -55,6 +56,7 @@ class TransferRun:
     store: Store
     client: HubClient
     mover: Mover
+    bandwidth: Bandwidth
     reporter: Reporter
     policy: RetryPolicy
     window: Window
@@ -138,6 +140,7 @@ class TransferRun:
     def _loop(self) -> None:
         scheduler = self._scheduler
         while True:
+            self.bandwidth.apply(time.monotonic())
             events = [*self._drain(), *self._poll(), t.Ticked()]
             while True:
                 # What a command brings at once is judged at once.

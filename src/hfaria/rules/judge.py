@@ -1,0 +1,116 @@
+"""What a failure means: for the transfer that met it, and for the route that it came from."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hfaria.rules.choice import candidates
+from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.flight import Phase
+
+if TYPE_CHECKING:
+    from hfaria.rules import transfers as t
+    from hfaria.rules.flight import Flight
+    from hfaria.rules.retry import RetryPolicy
+    from hfaria.rules.route_health import RouteBook
+
+_MOST_REFUSED_SIGNATURES = 4
+_MOST_REUSES = 2
+_CANT_CONTINUE = frozenset({Reason.RANGE_IGNORED, Reason.WRONG_LENGTH})
+# The connections broke, not the location: it need not be asked for again.
+_KEEPS_LOCATION = frozenset({Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
+
+
+class Verdict(enum.Enum):
+    """What becomes of a transfer."""
+
+    TRY_AGAIN = enum.auto()
+    GO_ON_THERE = enum.auto()
+    """Try again at the location that is known."""
+    BEGIN_ANEW = enum.auto()
+    """Try again, without what is staged."""
+    MEND = enum.auto()
+    """Compare what is staged with other bytes."""
+    GIVE_UP = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges failures and wrong bytes, and notes them in the flight and in the book."""
+
+    book: RouteBook
+    policy: RetryPolicy
+
+    def of_failure(
+        self, flight: Flight, failure: Failure, *, now: float, got_on_at: float
+    ) -> tuple[Verdict, list[t.Command]]:
+        """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
+        index, reason = flight.route, failure.reason
+        flight.last_failures[index] = failure
+        flight.refused_signatures += reason is Reason.EXPIRED
+        commands: list[t.Command] = []
+        if reason is Reason.RATE_LIMITED:
+            wait = self.policy.wait_seconds(self._count(flight, index))
+            if failure.retry_after_seconds is not None:
+                wait = max(failure.retry_after_seconds, self.policy.first_wait_seconds)
+            # Others would meet the same limit at this endpoint.
+            self.book.hold(index, now + wait, failure)
+        elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
+            flight.excluded.add(index)
+        elif reason is not Reason.EXPIRED or flight.refused_signatures > 1:
+            name = flight.transfer.blob_name
+            commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
+            self._avoid(flight, failure, now=now, got_on_at=got_on_at)
+        flight.failed_at = now
+        return self._verdict(flight, reason), commands
+
+    def _verdict(self, flight: Flight, reason: Reason) -> Verdict:
+        left = candidates(flight, self.book)
+        if not left or flight.lone_failures > self.policy.tries * len(left):
+            return Verdict.GIVE_UP
+        was_moving = flight.phase is not Phase.LOCATING and not flight.is_mending
+        if was_moving and reason in _CANT_CONTINUE:
+            # Each route said it twice: no passing fault of a proxy.
+            is_certain = all(flight.failures_at.get(at, 0) > 1 for at in left)
+            return Verdict.BEGIN_ANEW if is_certain else Verdict.TRY_AGAIN
+        if flight.has_moved and reason in _KEEPS_LOCATION and flight.reuses < _MOST_REUSES:
+            return Verdict.GO_ON_THERE
+        return Verdict.TRY_AGAIN
+
+    def of_mismatch(
+        self, flight: Flight, event: t.Mismatched, *, now: float
+    ) -> tuple[Verdict, Failure]:
+        """Judge bytes whose digest is wrong: whom to suspect, and whom to ask instead."""
+        flight.mismatches += 1
+        served = flight.served or {flight.route}
+        hosts = ", ".join(self.book.host(at) for at in sorted(served))
+        failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
+        if flight.is_mending:
+            flight.liars.add(flight.route)  # by now all bytes are this route's
+        elif len(served) == 1:
+            flight.liars |= served
+        for index in served:
+            flight.last_failures[index] = failure
+            flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)
+        can_be_mended = flight.is_large and event.can_be_mended
+        flight.served = served if can_be_mended else set()
+        untried = candidates(flight, self.book) - flight.served - flight.liars
+        if not untried and flight.mismatches > self.policy.refetches:
+            return Verdict.GIVE_UP, failure
+        return Verdict.MEND if can_be_mended else Verdict.BEGIN_ANEW, failure
+
+    def _count(self, flight: Flight, index: int) -> int:
+        flight.failures_at[index] = flight.failures_at.get(index, 0) + 1
+        return flight.failures_at[index]
+
+    def _avoid(self, flight: Flight, failure: Failure, *, now: float, got_on_at: float) -> None:
+        """Prefer another route for a while; where there is none, this is the wait."""
+        count = self._count(flight, flight.route)
+        if got_on_at > flight.failed_at:
+            flight.lone_failures += 1
+        wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
+        if failure.retry_after_seconds is not None:
+            wait = max(wait, failure.retry_after_seconds)
+        flight.avoided[flight.route] = now + wait

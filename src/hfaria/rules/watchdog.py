@@ -1,0 +1,39 @@
+"""When a transfer that brings nothing is taken back from the engine, and asked for anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hfaria.rules.failures import Failure, Reason
+
+if TYPE_CHECKING:
+    from hfaria.rules.flight import Flight
+    from hfaria.rules.retry import RetryPolicy
+
+_CALM_SECONDS = 60.0
+
+
+def due_at(flight: Flight, policy: RetryPolicy) -> float:
+    """Return when a transfer that is with the engine is taken back unless bytes come."""
+    if flight.hung_up_at is not None:
+        return flight.hung_up_at + policy.hung_up_seconds
+    first = policy.first_byte_seconds
+    stall = flight.stall_seconds if flight.has_moved else max(first, flight.stall_seconds)
+    return flight.moved_at + min(stall, policy.stall_seconds)
+
+
+def bark(flight: Flight, policy: RetryPolicy, now: float) -> Failure | None:
+    """Return why the transfer is taken back now, if it is.
+
+    A silence is waited for twice as long the next time: what the network is like shows by and by.
+    """
+    if now < due_at(flight, policy):
+        return None
+    if flight.hung_up_at is not None:
+        flight.location = None  # ask: a refusal says at once that nobody is there
+        return Failure(Reason.TRANSPORT, "every connection is lost")
+    if now - flight.stalled_at > _CALM_SECONDS:
+        flight.stall_seconds = policy.quick_stall_seconds
+    flight.stall_seconds = min(2 * flight.stall_seconds, policy.stall_seconds)
+    flight.stalled_at = now
+    return Failure(Reason.STALLED, f"{now - flight.moved_at:.0f} s")

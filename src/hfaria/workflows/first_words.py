@@ -1,0 +1,191 @@
+"""Ask the endpoints for a repo's head: all at once, or in turn; wait out a total outage.
+
+What is judged, `rules/words.py` judges; here are the threads, the time and the notes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hfaria.errors import HubError
+from hfaria.hub.client import RequestFailed
+from hfaria.hub.listing import resolve_head
+from hfaria.hub.resolution import says_no_such_host
+from hfaria.report.reporter import SilentReporter
+from hfaria.rules.endpoints import KNOWN_MIRRORS, ORIGIN_URL, Api
+from hfaria.rules.sizes import format_seconds
+from hfaria.rules.words import Word, is_outage
+from hfaria.workflows.lines import Race
+from hfaria.workflows.patience import patiently
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from concurrent.futures import Future
+
+    from hfaria.hub.client import HubClient
+    from hfaria.report.reporter import Reporter
+    from hfaria.rules.endpoints import ConfiguredEndpoint, Endpoint
+    from hfaria.rules.retry import RetryPolicy
+    from hfaria.rules.spec import RepoSpec
+    from hfaria.settings import Settings
+    from hfaria.workflows.lines import Switchboard
+
+COMPARING_SECONDS = 2.0
+"""How long others are waited for once somebody has answered."""
+_AFTER_A_REFUSAL_SECONDS = 15.0
+_FIRST_TRIES = 3
+_ROUND_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 10.0
+_SAY_AGAIN_SECONDS = 300.0
+# A name that comes with hfaria is right: if nobody knows it, the network is at fault.
+_SURE_HOSTS = frozenset(
+    {ORIGIN_URL.partition("://")[2], *(mirror.host for mirror in KNOWN_MIRRORS.values())}
+)
+
+
+@dataclass(slots=True)
+class FirstWords:
+    """Asks for heads on behalf of one pull."""
+
+    client: HubClient
+    spec: RepoSpec
+    settings: Settings
+    policy: RetryPolicy
+    reporter: Reporter
+    switchboard: Switchboard
+    _late: dict[Endpoint, Future[Word]] = field(default_factory=dict)
+    _said: str = ""
+    _said_at: float = 0.0
+
+    def in_turn(self) -> tuple[Word, ...]:
+        """Ask one after the other until somebody has what anybody may have."""
+
+        def ask() -> tuple[Word, ...]:
+            words: list[Word] = []
+            for configured in self._hubs():
+                word = (
+                    self.switchboard.line(configured).ask(partial(self._word, configured)).result()
+                )
+                words.append(word)
+                if self._settles(word):
+                    break
+            return tuple(words)
+
+        return self._through_an_outage(ask)
+
+    def at_once(self, *, needed: Collection[Endpoint] = ()) -> tuple[Word, ...]:
+        """Ask all, and wait for the slow ones only a little once somebody has answered.
+
+        Those of ``needed`` are waited for in any case.
+        """
+        return self._through_an_outage(partial(self._gather, frozenset(needed)))
+
+    def late_word(self, word: Word) -> Word:
+        """Return what an endpoint that was silent has said since then, if it did."""
+        future = self._late.get(word.endpoint)
+        return future.result() if future is not None and future.done() else word
+
+    def _hubs(self) -> Iterable[ConfiguredEndpoint]:
+        return (each for each in self.settings.endpoints if each.endpoint.api is Api.HUB)
+
+    def _gather(self, needed: frozenset[Endpoint]) -> tuple[Word, ...]:
+        asked = {each.endpoint: each for each in self._hubs()}
+        futures = {
+            self.switchboard.line(configured).ask(partial(self._word, configured)): configured
+            for configured in asked.values()
+        }
+        words: dict[Endpoint, Word] = {}
+        limit: float | None = None
+        race = Race(futures)
+        for future in race:
+            word = future.result()
+            words[word.endpoint] = word
+            now = time.monotonic()
+            if self._settles(word):
+                soon = now + COMPARING_SECONDS
+                limit = soon if limit is None else min(limit, soon)
+            elif word.is_refusal and limit is None:
+                limit = now + _AFTER_A_REFUSAL_SECONDS
+            race.until = limit if words.keys() >= (needed & asked.keys()) else None
+        self._late = {each.endpoint: f for f, each in futures.items() if each.endpoint not in words}
+        silent = {each: Word(asked[each], may_pass=True) for each in self._late}
+        return tuple({**words, **silent}[each] for each in asked)
+
+    def _settles(self, word: Word) -> bool:
+        """Tell whether a pull could begin with this word alone."""
+        if word.head is None:
+            return False
+        needs_other = word.head.needs_token and word.endpoint not in self.settings.trusted
+        return not needs_other or self.client.token is None
+
+    def _word(self, configured: ConfiguredEndpoint) -> Word:
+        """Ask one endpoint; runs in its line's thread."""
+        endpoint = configured.endpoint
+        line = self.switchboard.line(configured)
+        policy = replace(
+            self.policy,
+            tries=_FIRST_TRIES,
+            patience_seconds=min(self.policy.patience_seconds, _ROUND_SECONDS),
+        )
+        try:
+            head = patiently(
+                partial(resolve_head, self.client, self.spec, endpoint),
+                policy=policy,
+                reporter=SilentReporter(),
+                sleep=line.pause,
+            )
+        except RequestFailed as exc:
+            is_misspelt = says_no_such_host(exc) and endpoint.host not in _SURE_HOSTS
+            may_pass = not (exc.failure.reason.is_final_here or is_misspelt)
+            return Word(configured, error=exc, may_pass=may_pass)
+        except HubError as exc:
+            return Word(configured, error=exc)
+        return Word(configured, head)
+
+    # --- outages ---------------------------------------------------------------------------------
+
+    def _through_an_outage(self, ask: Callable[[], tuple[Word, ...]]) -> tuple[Word, ...]:
+        """Ask again for as long as patience lasts, if nobody said anything of the repo.
+
+        Whoever starts a pull in the evening, while the line is down, wants it done in the morning.
+        """
+        started_at = time.monotonic()
+        rounds = 0
+        while True:
+            words = ask()
+            if not is_outage(words):
+                return words
+            rounds += 1
+            wait = self._wait_seconds(words, rounds)
+            if time.monotonic() + wait - started_at > self.policy.patience_seconds:
+                return words
+            self._say_wait(wait, words)
+            time.sleep(wait)
+
+    def _wait_seconds(self, words: Iterable[Word], rounds: int) -> float:
+        """Return when to ask again: soon, or as soon as one of the endpoints allows."""
+        soon = min(self.policy.wait_seconds(rounds), _LONGEST_WAIT_SECONDS)
+        asked_for = [
+            word.error.failure.retry_after_seconds or 0.0
+            for word in words
+            if word.may_pass and isinstance(word.error, RequestFailed)
+        ]
+        return max(soon, min(asked_for, default=0.0))
+
+    def _say_wait(self, wait: float, words: Iterable[Word]) -> None:
+        """Say what is waited for: once, when the reason changes, and every few minutes."""
+        reason = "; ".join(word.reason for word in words)
+        now = time.monotonic()
+        is_news = reason != self._said or now - self._said_at >= _SAY_AGAIN_SECONDS
+        if wait > _LONGEST_WAIT_SECONDS:  # somebody said how long
+            self.reporter.note(f"waiting {format_seconds(wait)}: {reason}")
+        elif is_news:
+            patience = self.policy.patience_seconds
+            limit = "" if patience == math.inf else f" for up to {format_seconds(patience)}"
+            self.reporter.note(f"waiting{limit}: {reason}")
+        if is_news:
+            self._said, self._said_at = reason, now

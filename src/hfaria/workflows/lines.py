@@ -1,0 +1,104 @@
+"""A thread for each endpoint that is asked, so that a silent one keeps nobody from the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from hfaria.rules.endpoints import ConfiguredEndpoint, Endpoint
+
+_T = TypeVar("_T")
+_FOREVER = 1e6  # a lock can't wait for infinity
+
+
+class LineClosed(Exception):
+    """The pull went on, or ended, without this answer."""
+
+
+class Line:
+    """One endpoint's questions, asked one after another over connections that stay open.
+
+    Its thread is a daemon: nobody waits in the end for an endpoint that does not answer.
+    """
+
+    def __init__(self, configured: ConfiguredEndpoint) -> None:
+        self.configured = configured
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._is_closed = threading.Event()
+        name = f"hfaria-line-{configured.endpoint.host}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def ask(self, call: Callable[[], _T]) -> Future[_T]:
+        """Call it in the line's thread, after what was asked before."""
+        future: Future[_T] = Future()
+
+        def act() -> None:
+            try:
+                result = call()
+            except BaseException as exc:  # noqa: BLE001 - raised where the answer is read
+                future.set_exception(exc)
+            else:
+                future.set_result(result)
+
+        self._calls.put(act)
+        return future
+
+    def pause(self, seconds: float) -> None:
+        """Sleep in the line's thread; raises `LineClosed` when the line is closed meanwhile."""
+        if self._is_closed.wait(seconds):
+            raise LineClosed
+
+    def close(self) -> None:
+        """Take no more answers."""
+        self._is_closed.set()
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (act := self._calls.get()) is not None and not self._is_closed.is_set():
+            act()
+
+
+@dataclass(slots=True)
+class Switchboard:
+    """The lines of one pull."""
+
+    _lines: dict[Endpoint, Line] = field(default_factory=dict)
+
+    def line(self, configured: ConfiguredEndpoint) -> Line:
+        """Return the endpoint's line, opened at its first use."""
+        endpoint = configured.endpoint
+        if endpoint not in self._lines:
+            self._lines[endpoint] = Line(configured)
+        return self._lines[endpoint]
+
+    def close(self) -> None:
+        """Close all lines; who still waits for an endpoint is not waited for."""
+        for line in self._lines.values():
+            line.close()
+
+
+@dataclass(slots=True)
+class Race(Generic[_T]):
+    """Yields futures as they are done, ``until`` when the rest is not waited for any more.
+
+    The limit may be set while it runs: one answer may be reason not to wait long for the others.
+    """
+
+    futures: Collection[Future[_T]]
+    until: float | None = None
+
+    def __iter__(self) -> Iterator[Future[_T]]:
+        pending = set(self.futures)
+        while pending:
+            timeout = _FOREVER if self.until is None else self.until - time.monotonic()
+            done, pending = wait(pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
+            if not done and self.until is not None and time.monotonic() >= self.until:
+                return
+            yield from done

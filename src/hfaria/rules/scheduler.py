@@ -22,7 +22,7 @@ from hfaria.rules.pending import Pending, count
 from hfaria.rules.route_health import RouteBook
 from hfaria.rules.sources import Sharing
 from hfaria.rules.verdict import final_failure
-from hfaria.rules.waiting import Waiting, find_wait
+from hfaria.rules.waiting import Waiting, find_wait, leaves_line_idle
 from hfaria.rules.watchdog import bark, due_at
 from hfaria.rules.window import Window
 
@@ -97,6 +97,11 @@ class Scheduler:
     def waiting(self, now: float) -> Waiting | None:
         """Say what is waited for when nothing moves."""
         return find_wait(self._flights.values(), self._book, now)
+
+    def leaves_line_idle(self, now: float) -> bool:
+        """Tell whether the transfers of another pull could use the line meanwhile."""
+        flights, has_pending = self._flights.values(), bool(self._pending)
+        return leaves_line_idle(flights, self._book, now, has_pending=has_pending)
 
     # --- the one entry -----------------------------------------------------------------------
 

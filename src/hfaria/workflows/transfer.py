@@ -98,19 +98,53 @@ class TransferRun:
 
     def run(self) -> Outcome:
         """Carry out the plan; raises `StoreError` or `EngineLost`. The outcome has failed files."""
+        self.client.on_allowance = self.allow
+        try:
+            self.begin()
+            while not self.step():
+                pass
+        finally:
+            self.close()
+        return self.outcome()
+
+    def begin(self) -> None:
+        """Make the entries of what is published, and have copies on this disk looked at."""
         self._link_what_is_here()
         self._bytes_done = self._size - sum(
             transfer.size
             for transfer in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
         )
-        self.client.on_allowance = self._allow
-        try:
-            for transfer, source in self.plan.reused:
-                self._reusing.add(transfer.blob_name)
-                self._actors.reuse(transfer, source)
-            self._loop()
-        finally:
-            self._actors.close()
+        for transfer, source in self.plan.reused:
+            self._reusing.add(transfer.blob_name)
+            self._actors.reuse(transfer, source)
+
+    def step(self, *, longest_wait: float = _SLOW_TICK_SECONDS) -> bool:
+        """Do one turn: take in what happened, judge it, obey. Returns whether it was the last one.
+
+        Waits for something to happen for ``longest_wait`` at most.
+        """
+        self.bandwidth.apply(time.monotonic())
+        events = [*self._drain(longest_wait), *self._poll(), t.Ticked()]
+        while True:
+            # What a command brings at once is judged at once.
+            events = self._obey(self._scheduler.handle(events, time.monotonic()))
+            if not events:
+                break
+        error = self._error or self._actors.error
+        if error is not None:
+            raise error
+        with suppress(queue.Empty):
+            while True:
+                self.reporter.warn(self._tales.get_nowait())
+        self._show()
+        return self._scheduler.is_done and not self._reusing
+
+    def close(self) -> None:
+        """Let every thread end; only what is being published is waited for."""
+        self._actors.close()
+
+    def outcome(self) -> Outcome:
+        """Return what came of it so far."""
         return Outcome(
             failed=tuple(self._failed),
             bytes_fetched=self._bytes_fetched,
@@ -119,14 +153,20 @@ class TransferRun:
         )
 
     @property
-    def _bytes_fetched(self) -> int:
-        return self.mover.bytes_moved + self._actors.direct_bytes
+    def leaves_line_idle(self) -> bool:
+        """Whether nothing of it moves or is about to: another pull could use the line."""
+        return self._scheduler.leaves_line_idle(time.monotonic())
 
-    def _allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
+    def allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
+        """Take in how many requests an endpoint still allows; may be called by any thread."""
         for route in self.routes:
             if route.endpoint == endpoint:
                 event = t.Allowed(route, allowance.remaining, allowance.reset_seconds)
                 self._events.put(event)
+
+    @property
+    def _bytes_fetched(self) -> int:
+        return self.mover.bytes_moved + self._actors.direct_bytes
 
     def _link_what_is_here(self) -> None:
         pending = {transfer.blob_name for transfer in self.plan.transfers}
@@ -135,37 +175,18 @@ class TransferRun:
         self.store.link(here, self.plan.commit_hash)
         self._files_done = len(self.plan.files) - len(self.plan.to_link) + len(here)
 
-    # --- the loop ------------------------------------------------------------------------------
+    # --- one turn ------------------------------------------------------------------------------
 
-    def _loop(self) -> None:
-        scheduler = self._scheduler
-        while True:
-            self.bandwidth.apply(time.monotonic())
-            events = [*self._drain(), *self._poll(), t.Ticked()]
-            while True:
-                # What a command brings at once is judged at once.
-                events = self._obey(scheduler.handle(events, time.monotonic()))
-                if not events:
-                    break
-            error = self._error or self._actors.error
-            if error is not None:
-                raise error
-            with suppress(queue.Empty):
-                while True:
-                    self.reporter.warn(self._tales.get_nowait())
-            self._show()
-            if scheduler.is_done and not self._reusing:
-                return
-
-    def _drain(self) -> list[t.Event]:
-        wait = _TICK_SECONDS if self.mover.is_busy else _SLOW_TICK_SECONDS
+    def _drain(self, longest_wait: float) -> list[t.Event]:
+        wait = min(longest_wait, _TICK_SECONDS if self.mover.is_busy else _SLOW_TICK_SECONDS)
         wake_at = self._scheduler.wake_at()
         if wake_at is not None:
             wait = min(wait, max(0.0, wake_at - time.monotonic()))
         events: list[t.Event] = []
         with suppress(queue.Empty):
             events.append(self._events.get(timeout=max(wait, 0.001)))
-            time.sleep(_GATHER_SECONDS)  # others follow on its heels: judge them together
+            # Others follow on its heels: judge them together.
+            time.sleep(min(_GATHER_SECONDS, longest_wait))
             while True:
                 events.append(self._events.get_nowait())
         for event in events:

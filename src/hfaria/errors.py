@@ -8,7 +8,6 @@ is what the process ends with. Only `cli` prints them.
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
 
 
 class ExitCode(enum.IntEnum):
@@ -51,7 +50,7 @@ class HfariaError(Exception):
     ``hint`` given at the raise overrides the class's own.
     """
 
-    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+    exit_code: ExitCode = ExitCode.BUG
     hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:

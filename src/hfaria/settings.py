@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,9 @@ else:  # pragma: no cover - depends on the interpreter
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hfaria.rules.endpoint_order import AddressBook
 
 DEFAULT_RESERVE = "10GB"
 DEFAULT_JOBS = 4
@@ -127,6 +129,19 @@ class Settings:
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
 
+    book: AddressBook = field(repr=False)
+    """What short names of endpoints stand for."""
+    wants_origin: bool
+    """Whether the origin is asked after all others, unless it is named."""
+
+    def with_endpoints(self, named: Sequence[tuple[str, str]]) -> Settings:
+        """Return these settings with other endpoints, each with who named it, in order.
+
+        Raises `InvalidConfig` or `UsageError`.
+        """
+        endpoints = put_in_order(named, self.book, use_origin=self.wants_origin)
+        return replace(self, endpoints=endpoints)
+
     @property
     def endpoint(self) -> Endpoint:
         """The Hub or mirror that is asked first."""
@@ -219,6 +234,8 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         engine_environ=dict(env),
         proxies=_proxies(env),
         no_proxy=_no_proxy(env),
+        book=book,
+        wants_origin=use_origin,
     )
 
 

@@ -5,8 +5,9 @@ It is what a listing has to agree with, whoever lists it. docs/reference/manifes
 
 from __future__ import annotations
 
+import enum
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.manifest import WantedRepo
+
+
+class LockMode(enum.Enum):
+    """What a preload does where manifest and lock don't agree.
+
+    ``UPDATE``: lock what is new, and write it. ``LOCKED``: refuse. ``FROZEN``: take what is locked,
+    whatever the manifest selects by now.
+    """
+
+    UPDATE = "update"
+    LOCKED = "locked"
+    FROZEN = "frozen"
+
 
 LOCK_VERSION = 1
 _TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -73,6 +87,10 @@ class LockedRepo:
         """Tell whether it was locked with what the manifest selects now."""
         ours = self.include, self.exclude, self.variant
         return ours == (wanted.include, wanted.exclude, wanted.variant)
+
+    def holds_the_same_as(self, other: LockedRepo) -> bool:
+        """Tell whether both are the same commit and selection, wherever and whenever found."""
+        return self == replace(other, endpoint=self.endpoint, locked_at=self.locked_at)
 
     def check(self, files: Sequence[RemoteFile], *, listed_by: str) -> None:
         """Refuse a listing whose selected files are not those that were locked."""

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from hfaria.errors import InvalidSpec, UsageError
 from hfaria.rules.document import KeyFault, Table
-from hfaria.rules.spec import RepoSpec, RepoType, parse_reference, parse_repo_type
+from hfaria.rules.spec import (
+    DEFAULT_REVISION,
+    RepoSpec,
+    RepoType,
+    is_commit,
+    parse_reference,
+    parse_repo_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +82,14 @@ class Manifest:
     def named(self, text: str) -> tuple[WantedRepo, ...]:
         """Return the repos that a user calls ``text``: an id, a label, or an `hf://` reference."""
         return tuple(repo for repo in self.repos if text in names_of(repo.spec))
+
+
+def title_of(spec: RepoSpec) -> str:
+    """Return how a line about several repos names one: with its revision, unless that is main."""
+    if spec.revision == DEFAULT_REVISION:
+        return spec.label
+    revision = spec.revision[:12] if is_commit(spec.revision) else spec.revision
+    return f"{spec.label}@{revision}"
 
 
 def names_of(spec: RepoSpec) -> frozenset[str]:

@@ -21,7 +21,13 @@ from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.token import token_source
 from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
-from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
+from hfaria.rules.preflight import (
+    Filesystem,
+    bytes_needed,
+    device_name,
+    find_other_problems,
+    find_problems,
+)
 from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
 from hfaria.rules.retry import RetryPolicy
 from hfaria.rules.selection import Selection
@@ -107,6 +113,10 @@ class RepoPull:
         if request.commit_hash is not None:
             spec = replace(spec, revision=request.commit_hash)
         self._cataloguer = Cataloguer(client, spec, self.store, settings, self.policy, reporter)
+
+    def begin_clock(self) -> None:
+        """Count the receipt's seconds from now on."""
+        self.started_at = time.monotonic()
 
     def close(self) -> None:
         """Wait for no answer any more."""
@@ -203,8 +213,13 @@ class RepoPull:
                 hint="unset HF_HUB_OFFLINE to fetch what is missing",
             )
 
-    def preflight(self, plan: Plan) -> tuple[Filesystem, tuple[str, ...]]:
-        """Describe the destination's filesystem, and why the plan can't be carried out there."""
+    def preflight(
+        self, plan: Plan, *, for_space: bool = True
+    ) -> tuple[Filesystem, tuple[str, ...]]:
+        """Describe the destination's filesystem, and why the plan can't be carried out there.
+
+        Without ``for_space`` whoever asks sees to it that there is enough of it.
+        """
         root = self.store.root
         filesystem = probe(
             root,
@@ -213,6 +228,8 @@ class RepoPull:
         )
         if plan.is_complete:
             return filesystem, filesystem.refusals
+        if not for_space:
+            return filesystem, (*filesystem.refusals, *find_other_problems(plan, filesystem))
         problems = find_problems(plan, filesystem, reserve=self.settings.reserve, folder=str(root))
         return filesystem, problems
 

@@ -68,6 +68,7 @@ class TransferRun:
     _tales: queue.SimpleQueue[str] = field(init=False, default_factory=queue.SimpleQueue)
     _reusing: set[str] = field(init=False, default_factory=set)
     _verifying: dict[str, Transfer] = field(init=False, default_factory=dict)
+    _unfinished: set[str] = field(init=False)
     _failed: list[FailedFile] = field(init=False, default_factory=list)
     _endpoints: dict[str, None] = field(init=False, default_factory=dict)
     _error: BaseException | None = field(init=False, default=None)
@@ -79,6 +80,10 @@ class TransferRun:
 
     def __post_init__(self) -> None:
         self._size = self.plan.size
+        self._unfinished = {
+            each.blob_name
+            for each in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
+        }
         self._files = {}
         for file in self.plan.to_link:
             self._files.setdefault(file.blob_name, []).append(file)
@@ -153,6 +158,11 @@ class TransferRun:
         )
 
     @property
+    def unfinished(self) -> frozenset[str]:
+        """Names of the blobs that are neither published nor given up."""
+        return frozenset(self._unfinished)
+
+    @property
     def leaves_line_idle(self) -> bool:
         """Whether nothing of it moves or is about to: another pull could use the line."""
         return self._scheduler.leaves_line_idle(time.monotonic())
@@ -198,6 +208,7 @@ class TransferRun:
         if isinstance(event, t.Published):
             self._verifying.pop(event.blob_name, None)
             self._reusing.discard(event.blob_name)
+            self._unfinished.discard(event.blob_name)
             files = self._files[event.blob_name]
             self._files_done += len(files)
             self._bytes_done += files[0].size
@@ -291,6 +302,7 @@ class TransferRun:
         self._endpoints[route.endpoint.url] = None
 
     def _give_up(self, command: t.GiveUp) -> None:
+        self._unfinished.discard(command.transfer.blob_name)
         for file in self._files[command.transfer.blob_name]:
             reason = str(command.failure)
             is_integrity = command.failure.reason is Reason.MISMATCH

@@ -128,11 +128,12 @@ class Settings:
     """By scheme, the proxies for the engine's transfers."""
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
-
     book: AddressBook = field(repr=False)
     """What short names of endpoints stand for."""
     wants_origin: bool
     """Whether the origin is asked after all others, unless it is named."""
+    config_path: Path | None = None
+    """The config file, if there is one."""
 
     def with_endpoints(self, named: Sequence[tuple[str, str]]) -> Settings:
         """Return these settings with other endpoints, each with who named it, in order.
@@ -236,7 +237,13 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         no_proxy=_no_proxy(env),
         book=book,
         wants_origin=use_origin,
+        config_path=config_path if config_path.is_file() else None,
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, for whoever loads settings from a part of it."""
+    return dict(os.environ)
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:

@@ -75,6 +75,11 @@ def codes_in(cells: Iterable[str]) -> list[str]:
     return [code for cell in cells for code in _CODE.findall(cell)]
 
 
+def keys_in(text: str) -> set[str]:
+    """Return every code in the first column."""
+    return set(codes_in(row[0] for row in rows(text)))
+
+
 def first_words(text: str) -> set[str]:
     """Return the first word of every code in the first column: option or key, without value."""
     return {code.split()[0] for code in codes_in(row[0] for row in rows(text))}
@@ -127,8 +132,9 @@ def test_the_options_that_exist_are_those_that_are_documented(path: str) -> None
 )
 def test_a_documented_default_is_the_default(option: str, default: object) -> None:
     text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
-    (meaning,) = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
-    assert f"Default: `{default}`." in meaning
+    meanings = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
+    assert meanings
+    assert [each for each in meanings if f"Default: `{default}`." not in each] == []
 
 
 # --- exit codes and errors ------------------------------------------------------------------------
@@ -346,16 +352,18 @@ def test_a_shown_command_is_understood(
         given["reference"],
         repo_type=None if kind is None else RepoType(kind),
         revision=given["revision"],
-        filenames=given["filenames"],
+        filenames=given.get("filenames", ()),
     )
-    _, warning = make_selection(names=names, include=given["include"], exclude=given["exclude"])
+    _, warning = make_selection(
+        names=names, include=given.get("include", ()), exclude=given.get("exclude", ())
+    )
     assert warning is None
     overrides = settings.Overrides(
         endpoints=given["endpoints"],
         use_origin=given["use_origin"],
-        stale=given["stale"],
+        stale=given.get("stale"),
         trusted_endpoints=given["trusted_endpoints"],
-        patience=given["patience"],
+        patience=given.get("patience"),
     )
     config = tmp_path / "config.toml"
     config.touch()
@@ -416,3 +424,32 @@ def test_the_keys_of_a_json_document_are_those_that_are_documented(
     document = json.loads(run.stdout)
     text = (REFERENCE / "json.md").read_text(encoding="utf-8")
     assert first_words(section(text, heading)) == set(document)
+
+
+def test_the_keys_of_the_endpoints_are_those_that_are_documented(documented_hub: User) -> None:
+    run = documented_hub.run("mirrors", "org/name", "--json")
+    assert run.code == 0, run.stderr
+    heading = "## The endpoints: `hfaria mirrors --json`"
+    text = section((REFERENCE / "json.md").read_text(encoding="utf-8"), heading)
+    whole, each = text.split("Each of `endpoints`:")
+    assert keys_in(whole) == set(run.document)
+    assert keys_in(each) == set(run.document["endpoints"][0])
+
+
+@pytest.mark.aria2
+def test_the_keys_of_the_check_up_are_those_that_are_documented(documented_hub: User) -> None:
+    run = documented_hub.run("doctor", "org/name", "--json")
+    assert run.code == 0, run.stderr
+    heading = "## The check-up: `hfaria doctor --json`"
+    text = section((REFERENCE / "json.md").read_text(encoding="utf-8"), heading)
+    assert keys_in(text) == set(run.document)
+    assert set(run.document["checks"][0]) <= set(codes_in([text]))
+
+
+@pytest.mark.aria2
+def test_the_checks_that_are_made_are_those_that_are_documented(documented_hub: User) -> None:
+    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria doctor")
+    table = rows(text.split("| check |")[1].join(["| check |", ""]))
+    documented = {name for row in table for name in row[0].split(", ")}
+    made = {check["name"] for check in documented_hub.run("doctor", "--json").document["checks"]}
+    assert made | {"tls"} == documented  # the loopback Hub speaks plain HTTP here

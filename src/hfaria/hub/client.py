@@ -8,8 +8,9 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 
 from __future__ import annotations
 
-import ssl
+import re
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -18,20 +19,34 @@ from urllib.request import getproxies
 import huggingface_hub
 from huggingface_hub.utils import httpx
 
-from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint
+from hfaria.errors import (
+    EndpointUnreachable,
+    HfariaError,
+    LeftEndpoint,
+    NotAHub,
+)
+from hfaria.hub.limits import read_allowance, retry_after_seconds
 from hfaria.hub.pace import Pace
+from hfaria.hub.trust import trust
 from hfaria.redact import redact, redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hfaria.hub.limits import Allowance
     from hfaria.redact import Secret
     from hfaria.rules.endpoints import Endpoint
 
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer that is read whole; a listing's page of 1,000 entries has less than 1 MiB."""
+
 _MOST_REDIRECTS = 5
+_FAREWELL_LENGTH, _FAREWELL_SECONDS = 1 << 16, 2.0
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")  # the system's number says nothing to a user
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
 
@@ -42,24 +57,14 @@ class Timeouts:
 
     connect: float = 15.0
     read: float = 30.0
+    whole: float = 300.0
+    """For an answer that is read whole; one that drips would never end otherwise."""
 
     @staticmethod
     def within(seconds: float) -> Timeouts:
         """Return limits none of which is longer than ``seconds``."""
         usual = Timeouts()
         return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How many more requests an endpoint takes, by the headers of an answer, until it counts anew.
-
-    ``resource`` is what it counts, such as ``api`` or ``resolve``.
-    """
-
-    resource: str
-    remaining: int
-    reset_seconds: float
 
 
 class RequestFailed(EndpointUnreachable):
@@ -123,7 +128,7 @@ class HubClient:
         }
         with self._lock:
             if self._trust is None:
-                self._trust = _trust(self.ca_bundle)
+                self._trust = trust(self.ca_bundle)
         return httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
@@ -231,14 +236,29 @@ class HubClient:
         headers: dict[str, str],
         timeout: httpx.Timeout,
     ) -> httpx.Response:
+        deadline = time.monotonic() + self.timeouts.whole
+        body = bytearray()
         try:
-            response = self.http.request(
+            with self.http.stream(
                 method, url, headers=self._with_token(url, headers), timeout=timeout
-            )
+            ) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > LARGEST_ANSWER:
+                        raise NotAHub(f"{endpoint.host} answers without end where a Hub is brief")
+                    if time.monotonic() > deadline:
+                        raise _out_of_time(endpoint)
         except httpx.HTTPError as exc:
             raise unreachable(exc, endpoint) from exc
         self.note_allowance(response, endpoint)
-        return response
+        # What is in the body is decoded by now, and as long as it is.
+        framing = {b"content-encoding", b"transfer-encoding"}
+        return httpx.Response(
+            response.status_code,
+            headers=[pair for pair in response.headers.raw if pair[0].lower() not in framing],
+            content=bytes(body),
+            request=response.request,
+        )
 
     def timeout(self, silence_seconds: float | None) -> httpx.Timeout:
         """Return the limits of one request, which may be narrower than the client's."""
@@ -327,8 +347,7 @@ class StreamedAnswer:
                 return response
             url = redirect_target(response, self._endpoint)
             try:
-                # Read to its end, the connection serves the next request; closed early it is lost.
-                response.read()
+                _finish(response)
             except httpx.HTTPError as exc:
                 raise unreachable(exc, self._endpoint) from exc
         raise LeftEndpoint(f"{self._endpoint.host} redirects in a circle ({redact_url(url)})")
@@ -349,11 +368,15 @@ class StreamedAnswer:
             raise unreachable(exc, self._endpoint) from exc
 
 
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
-    """Make the TLS settings once: reading a bundle takes longer than most requests."""
-    if ca_bundle is not None:
-        return ssl.create_default_context(cafile=str(ca_bundle))
-    return httpx.create_ssl_context()
+def _finish(response: httpx.Response) -> None:
+    """Read to the end, so that the connection serves the next request, unless that takes long."""
+    deadline = time.monotonic() + _FAREWELL_SECONDS
+    length = 0
+    for piece in response.iter_raw():
+        length += len(piece)
+        if length > _FAREWELL_LENGTH or time.monotonic() > deadline:
+            break
+    response.close()
 
 
 def redirect_target(response: httpx.Response, endpoint: Endpoint) -> str:
@@ -372,13 +395,12 @@ def says_bad_token(response: httpx.Response) -> bool:
 
 def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     """Translate a transport error: what failed, at which endpoint, and whose move it is."""
-    text = redact(str(exc)).rstrip(".") or type(exc).__name__
+    text = _ERRNO.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
     if isinstance(exc, httpx.ConnectTimeout):
         failure = Failure(Reason.UNREACHABLE, "no connection in time")
         return RequestFailed(f"{endpoint.host} can't be reached: no connection in time", failure)
     if isinstance(exc, httpx.TimeoutException):
-        failure = Failure(Reason.TIMEOUT)
-        return RequestFailed(f"{endpoint.host} did not answer in time", failure)
+        return _out_of_time(endpoint)
     if "certificate" in text.lower():
         failure = Failure(Reason.UNTRUSTED)
         return RequestFailed(
@@ -400,29 +422,8 @@ def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
     return RequestFailed(f"the connection to {endpoint.host} was lost: {text}", failure)
 
 
-def retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """Return how long the server asks to wait: ``Retry-After`` (RFC 9110), else ``RateLimit``.
-
-    ``RateLimit: "api";r=0;t=55`` as in the IETF draft that the Hub follows.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
-    for part in headers.get("ratelimit", "").split(";"):
-        name, _, number = part.strip().partition("=")
-        if name == "t" and number.isdigit():
-            return float(number)
-    return None
-
-
-def read_allowance(headers: httpx.Headers) -> Allowance | None:
-    """Read ``RateLimit: "resolve";r=12;t=55``: the IETF draft's form, which the Hub sends."""
-    name, _, rest = headers.get("ratelimit", "").partition(";")
-    numbers = dict(part.strip().split("=", 1) for part in rest.split(";") if "=" in part)
-    remaining, reset = numbers.get("r", ""), numbers.get("t", "")
-    if not (remaining.isdigit() and reset.isdigit()):
-        return None
-    return Allowance(name.strip().strip('"'), int(remaining), float(reset))
+def _out_of_time(endpoint: Endpoint) -> RequestFailed:
+    return RequestFailed(f"{endpoint.host} did not answer in time", Failure(Reason.TIMEOUT))
 
 
 def failure_of(error: HfariaError) -> Failure:

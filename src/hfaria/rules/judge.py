@@ -96,7 +96,7 @@ class Judge:
             flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)
         can_be_mended = flight.is_large and event.can_be_mended
         flight.served = served if can_be_mended else set()
-        untried = candidates(flight, self.book) - flight.served - flight.liars
+        untried = candidates(flight, self.book) - flight.liars
         if not untried and flight.mismatches > self.policy.refetches:
             return Verdict.GIVE_UP, failure
         return Verdict.MEND if can_be_mended else Verdict.BEGIN_ANEW, failure

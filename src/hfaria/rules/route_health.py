@@ -75,13 +75,22 @@ class RouteBook:
             return now + _SOON_SECONDS, health.why
         if health.held_until > now:
             return health.held_until, health.hold
-        if health.remaining is not None and health.remaining <= 0 and health.resets_at > now:
+        if health.remaining is not None and health.remaining <= 0:
             return health.resets_at, Failure(Reason.RATE_LIMITED)
         if not self.room(index):
             return now + _SOON_SECONDS, _FULL
         if not health.has_worked and len(health.users) >= _UNPROVEN_USERS:
             return now + _SOON_SECONDS, UNPROVEN
         return now, None
+
+    def tick(self, now: float) -> None:
+        """Let time go by: what endpoints allow counts anew when they said it would."""
+        for health in self._health:
+            if health.remaining is not None and health.resets_at <= now:
+                # How many it will be this time, the first answers tell.
+                health.remaining = None
+                health.has_worked = False
+                self.openings += 1
 
     def room(self, index: int) -> int:
         """Return how many more connections the route may have."""

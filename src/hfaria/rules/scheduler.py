@@ -113,6 +113,7 @@ class Scheduler:
         self.now = max(now, self.now)
         commands: list[t.Command] = []
         openings = self._book.openings
+        self._book.tick(self.now)
         for event in events:
             if self._is_stopped:
                 break
@@ -251,6 +252,7 @@ class Scheduler:
         self._got_on_at = self.now  # a long look at the bytes is no time without an answer
         flight.most_held_bytes = None  # bytes are set aside or compared: each one counts again
         if event.was_salvaged:  # our own optimism, not the server's fault
+            flight.is_mending = False
             self._retry(flight)
             return
         verdict, failure = self._judge.of_mismatch(flight, event, now=self.now)

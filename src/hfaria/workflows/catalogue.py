@@ -17,6 +17,7 @@ from hfaria.errors import (
 )
 from hfaria.hub.answers import gated
 from hfaria.hub.listing import list_history
+from hfaria.rules.endpoints import Api
 from hfaria.rules.spec import is_commit
 from hfaria.rules.staleness import Lag, ListingTrust, Settled, Stale, measure_lag, newest
 from hfaria.rules.words import Candidate, Head, Word, authority, candidates, verdict
@@ -52,20 +53,13 @@ class Catalogue:
     head: Head | None = None
     words: tuple[Word, ...] = ()
     lacking: tuple[tuple[Endpoint, Listing, int], ...] = ()
+    sources: str = ""
+    """The endpoints that are asked for bytes before any other, as messages name them."""
 
     @property
     def listed_by(self) -> str | None:
         """Who listed it in this run."""
         return None if self.trust is ListingTrust.STORED else self.endpoint.url
-
-    @property
-    def sources(self) -> str:
-        """The endpoints that are asked for bytes before any other, as messages name them."""
-        heard = [word for word in self.words if word.head is not None]
-        if self.needs_token:
-            heard = []
-        named = [word.endpoint.host for word in heard if not word.configured.is_fallback]
-        return " and ".join(named) or self.endpoint.host
 
     @property
     def needs_token(self) -> bool:
@@ -157,6 +151,7 @@ class Cataloguer:
             chosen.head,
             words,
             settled.lacking,
+            sources=self._sources(found),
         )
 
     def routes(self, catalogue: Catalogue) -> tuple[Route, ...]:
@@ -177,12 +172,22 @@ class Cataloguer:
             partial_listings={endpoint: listing for endpoint, listing, _ in catalogue.lacking},
         )
 
+    def _sources(self, found: Sequence[Candidate]) -> str:
+        able = {each.endpoint for each in found}
+        hosts = [
+            each.endpoint.host
+            for each in self.settings.endpoints
+            if each.endpoint.api is Api.MODELSCOPE or each.endpoint in able
+            if not (each.is_fallback and len(able) > 1)
+        ]
+        return " and ".join([*([", ".join(hosts[:-1])] if hosts[:-1] else []), *hosts[-1:]])
+
     def _ask_for_words(self) -> tuple[Word, ...]:
         settings = self.settings
         if settings.stale is Stale.ACCEPT:
             return self._first_words.in_turn()
         needed = set()
-        if settings.stale is not None:
+        if settings.stale is not None and not is_commit(self.spec.revision):
             needed.add(settings.origin)
         if settings.stale is Stale.FAIL:
             needed.add(settings.endpoint)
@@ -285,7 +290,9 @@ class Cataloguer:
                 hint="leave out `--no-origin`, or trust the mirror with the token: "
                 "`--trust-endpoint`",
             )
-        said = next(word for word in words if word.endpoint == origin)
+        said = self._first_words.again(next(word for word in words if word.endpoint == origin))
+        if said.head is not None:
+            return (Candidate(said.configured, said.head),)
         if said.is_refusal and said.error is not None:
             raise said.error
         raise EndpointUnreachable(

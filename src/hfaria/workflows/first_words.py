@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 COMPARING_SECONDS = 2.0
 """How long others are waited for once somebody has answered."""
 _AFTER_A_REFUSAL_SECONDS = 15.0
-_FIRST_TRIES = 3
+_TRIES = 1
+_TRIES_WHEN_NEEDED = 3
 _ROUND_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 10.0
 _SAY_AGAIN_SECONDS = 300.0
@@ -67,9 +68,7 @@ class FirstWords:
         def ask() -> tuple[Word, ...]:
             words: list[Word] = []
             for configured in self._hubs():
-                word = (
-                    self.switchboard.line(configured).ask(partial(self._word, configured)).result()
-                )
+                word = self._ask(configured, tries=_TRIES).result()
                 words.append(word)
                 if self._settles(word):
                     break
@@ -84,6 +83,12 @@ class FirstWords:
         """
         return self._through_an_outage(partial(self._gather, frozenset(needed)))
 
+    def again(self, word: Word) -> Word:
+        """Ask an endpoint once more, without whose word nothing can begin."""
+        if not word.may_pass:
+            return word
+        return self._ask(word.configured, tries=_TRIES_WHEN_NEEDED).result()
+
     def late_word(self, word: Word) -> Word:
         """Return what an endpoint that was silent has said since then, if it did."""
         future = self._late.get(word.endpoint)
@@ -95,8 +100,10 @@ class FirstWords:
     def _gather(self, needed: frozenset[Endpoint]) -> tuple[Word, ...]:
         asked = {each.endpoint: each for each in self._hubs()}
         futures = {
-            self.switchboard.line(configured).ask(partial(self._word, configured)): configured
-            for configured in asked.values()
+            self._ask(
+                configured, tries=_TRIES_WHEN_NEEDED if endpoint in needed else _TRIES
+            ): configured
+            for endpoint, configured in asked.items()
         }
         words: dict[Endpoint, Word] = {}
         limit: float | None = None
@@ -122,13 +129,17 @@ class FirstWords:
         needs_other = word.head.needs_token and word.endpoint not in self.settings.trusted
         return not needs_other or self.client.token is None
 
-    def _word(self, configured: ConfiguredEndpoint) -> Word:
+    def _ask(self, configured: ConfiguredEndpoint, *, tries: int) -> Future[Word]:
+        line = self.switchboard.line(configured)
+        return line.ask(partial(self._word, configured, tries))
+
+    def _word(self, configured: ConfiguredEndpoint, tries: int) -> Word:
         """Ask one endpoint; runs in its line's thread."""
         endpoint = configured.endpoint
         line = self.switchboard.line(configured)
         policy = replace(
             self.policy,
-            tries=_FIRST_TRIES,
+            tries=tries,
             patience_seconds=min(self.policy.patience_seconds, _ROUND_SECONDS),
         )
         try:

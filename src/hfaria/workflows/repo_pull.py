@@ -365,7 +365,7 @@ def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> s
         staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
         lines.append(
             f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
-            f"{catalogue.sources}{staged}"
+            f"{catalogue.sources or catalogue.endpoint.host}{staged}"
         )
         lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
     else:

@@ -21,7 +21,8 @@ from hfaria.workflows.actors import Actors
 if TYPE_CHECKING:
     from hfaria.cache.store import Store
     from hfaria.engine.mover import Mover
-    from hfaria.hub.client import Allowance, HubClient
+    from hfaria.hub.client import HubClient
+    from hfaria.hub.limits import Allowance
     from hfaria.report.reporter import Reporter
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.listing import RemoteFile

@@ -12,7 +12,7 @@ from hfaria.report.naming import NamingReporter
 from hfaria.rules.listing_changes import ListingChanges, compare_files
 from hfaria.rules.lock import Lock, LockedRepo, LockOutdated, make_lock
 from hfaria.rules.manifest import title_of
-from hfaria.workflows.repo_pull import open_client
+from hfaria.workflows.access import open_client
 from hfaria.workflows.repo_set import RepoSet, as_locked, lock_repo, pull_of, read_repo_set
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def lock(request: LockRequest, *, settings: Settings, reporter: Reporter) -> Loc
         check_agreement(repos)
         return LockReceipt(repos.lock_path, repos.lock, (), is_written=False)
     moving = _moving(request, repos)
-    with open_client(request.token, settings, reporter) as client:
+    with open_client(settings, reporter, request.token) as client:
         locker = _Locker(request, repos, settings, reporter, client)
         changes = [
             locker.lock(wanted, is_moving=wanted.spec in moving) for wanted in repos.manifest.repos

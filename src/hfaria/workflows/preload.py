@@ -21,16 +21,18 @@ from hfaria.rules.preload import IncompletePreload, PreloadReceipt, RepoOutcome,
 from hfaria.rules.progress import Progress, join
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.sizes import count, format_size
+from hfaria.workflows.access import open_client
 from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.lanes import Fleet, Lane, Prepared, next_to_begin
 from hfaria.workflows.lock import check_agreement
-from hfaria.workflows.repo_pull import NOTHING_DONE, open_client, refusal
+from hfaria.workflows.repo_pull import NOTHING_DONE, refusal
 from hfaria.workflows.repo_set import RepoSet, as_locked, lock_repo, pull_of, read_repo_set
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hfaria.hub.client import Allowance, HubClient
+    from hfaria.hub.client import HubClient
+    from hfaria.hub.limits import Allowance
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
     from hfaria.rules.endpoints import Endpoint
@@ -80,7 +82,7 @@ def preload(request: PreloadRequest, *, settings: Settings, reporter: Reporter) 
     end; other errors before any byte, when the whole can't be done.
     """
     repos = read_repo_set(request.manifest)
-    with open_client(request.token, settings, reporter) as client:
+    with open_client(settings, reporter, request.token) as client:
         run = _Preload(request, repos, settings, reporter, client)
         try:
             return run.run()
@@ -91,7 +93,7 @@ def preload(request: PreloadRequest, *, settings: Settings, reporter: Reporter) 
 def preview(request: PreloadRequest, *, settings: Settings, reporter: Reporter) -> PreloadPreview:
     """Return what `preload` would do; fetches listings, writes nothing."""
     repos = read_repo_set(request.manifest)
-    with open_client(request.token, settings, reporter) as client:
+    with open_client(settings, reporter, request.token) as client:
         run = _Preload(request, repos, settings, reporter, client)
         try:
             return run.preview()

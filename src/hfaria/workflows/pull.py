@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hfaria.workflows.repo_pull import Preview, PullRequest, RepoPull, open_client
+from hfaria.workflows.access import open_client
+from hfaria.workflows.repo_pull import Preview, PullRequest, RepoPull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def preview(request: PullRequest, *, settings: Settings, reporter: Reporter) -> 
 
 @contextmanager
 def _repo_pull(request: PullRequest, settings: Settings, reporter: Reporter) -> Iterator[RepoPull]:
-    with open_client(request.token, settings, reporter) as client:
+    with open_client(settings, reporter, request.token) as client:
         repo_pull = RepoPull(request, settings=settings, reporter=reporter, client=client)
         try:
             yield repo_pull

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfaria import __version__
-from hfaria.cache.filesystem import has_symlinks, nearest_existing, probe
-from hfaria.cache.hub_cache import HubCache
-from hfaria.cache.local_dir import LocalDir
+from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
-from hfaria.hub.client import HubClient, Timeouts
-from hfaria.hub.token import token_source
-from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import (
     Filesystem,
@@ -34,6 +27,7 @@ from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
 from hfaria.rules.spec import is_commit
 from hfaria.rules.window import Window
+from hfaria.workflows.access import find_catalogue, open_store
 from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
 from hfaria.workflows.engine_holder import EngineHolder
@@ -44,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hfaria.cache.store import Store
+    from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
     from hfaria.rules.listing import RemoteFile
@@ -108,7 +102,7 @@ class RepoPull:
         self.started_at = time.monotonic()
         self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.window = Window(jobs=settings.jobs, connections=settings.connections)
-        self.store = _make_store(request, settings)
+        self.store = open_store(request.spec, settings, request.local_dir)
         spec = request.spec
         if request.commit_hash is not None:
             spec = replace(spec, revision=request.commit_hash)
@@ -160,10 +154,7 @@ class RepoPull:
 
     def catalogue(self) -> Catalogue:
         """Return the listing, from here if that is enough, else from whom it can be had."""
-        known = self._cataloguer.known()
-        if known is not None:
-            return known
-        return self._cataloguer.offline() if self.settings.is_offline else self._cataloguer.ask()
+        return find_catalogue(self._cataloguer, self.settings)
 
     def with_routes(self, plan: Plan, catalogue: Catalogue) -> Catalogue:
         """Return a catalogue that knows who has the bytes, if any are to be fetched."""
@@ -321,39 +312,6 @@ class RepoPull:
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )
-
-
-@contextmanager
-def open_client(
-    token: Secret | None, settings: Settings, reporter: Reporter
-) -> Iterator[HubClient]:
-    """Make the client that all requests of a run go through."""
-    client = HubClient(
-        trusted=settings.trusted,
-        token_source=token_source(token, may_use_stored=settings.may_use_stored_token),
-        user_agent=f"hfaria/{__version__}",
-        ca_bundle=settings.ca_bundle,
-        timeouts=Timeouts.within(settings.patience_seconds),
-        on_bad_token=lambda host: reporter.warn(
-            f"the token is not accepted by {host}; going on without it"
-        ),
-    )
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def _make_store(request: PullRequest, settings: Settings) -> Store:
-    if request.local_dir is not None:
-        return LocalDir(LocalDirLayout(request.local_dir.expanduser()))
-    cache_dir = settings.cache_dir
-    existing = nearest_existing(cache_dir)
-    can_link = settings.allow_symlinks and (
-        not os.access(existing, os.W_OK) or has_symlinks(existing)
-    )
-    layout = RepoLayout(cache_dir, request.spec.folder_name)
-    return HubCache(layout, use_symlinks=can_link)
 
 
 def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:

@@ -66,7 +66,7 @@ def pull_of(
     client: HubClient,
 ) -> RepoPull:
     """Return the pull of a wanted repo at a commit, held to what is locked."""
-    selection = Selection(include=wanted.include, exclude=wanted.exclude)
+    selection = Selection(wanted.include, wanted.exclude, variant=wanted.variant)
     request = PullRequest(
         wanted.spec, selection, token=token, commit_hash=commit_hash, locked=locked
     )

@@ -11,7 +11,10 @@ import click
 
 from hfaria import __version__
 from hfaria.cli.doctor import doctor_command
+from hfaria.cli.lock import lock_command
+from hfaria.cli.manifest import add_command, remove_command
 from hfaria.cli.mirrors import mirrors_command
+from hfaria.cli.preload import preload_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
@@ -27,6 +30,10 @@ def cli() -> None:
 
 
 cli.add_command(pull_command)
+cli.add_command(preload_command)
+cli.add_command(lock_command)
+cli.add_command(add_command)
+cli.add_command(remove_command)
 cli.add_command(mirrors_command)
 cli.add_command(doctor_command)
 

@@ -28,7 +28,9 @@ Fate: TypeAlias = Literal["passing", "one honest", "hopeless"]
 Way: TypeAlias = Literal["kill the engine", "stop the engine", "sleep"]
 
 PATIENCE_SECONDS = 8.0
+OTHER_HUB = "modelscope"
 _MOST_FAULTS = 3
+_SITES = ("origin", "mirror", "second", "cdn", OTHER_HUB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,14 @@ def make_history(seed: int) -> History:
     )
     uses_origin = not endpoints or dice.random() < 0.85
     sources = [*endpoints, *(["origin"] if uses_origin else [])]
+    if endpoints and dice.random() < 0.15:
+        # Another hub has the large files alone, so what becomes of it is nobody's excuse.
+        endpoints = (*endpoints, OTHER_HUB)
     fate: Fate = dice.choices(["passing", "one honest", "hopeless"], [45, 40, 15])[0]  # type: ignore[assignment]
     honest = dice.choice(sources)
     faults: list[Fault] = []
+    if OTHER_HUB in endpoints:
+        faults += _befall(dice, OTHER_HUB, lasts=dice.random() < 0.5)
     for source in sources:
         lasts = fate == "hopeless" or (fate == "one honest" and source != honest)
         faults += _befall(dice, source, lasts=lasts)
@@ -125,7 +132,7 @@ def make_history(seed: int) -> History:
         endpoints=endpoints,
         uses_origin=uses_origin,
         prefix=dice.choice(["", "", "/hugging-face"]),
-        shapes=tuple((site, _make_shape(dice)) for site in ("origin", "mirror", "second", "cdn")),
+        shapes=tuple((site, _make_shape(dice)) for site in _SITES),
         faults=tuple(faults),
         attacks=_make_attacks(dice),
         url_lifetime_seconds=dice.choice([2.0, 3.0, 3600.0, 3600.0]),

@@ -17,7 +17,7 @@ from bench.tools import Job, environment, select
 from loopback_hub import GOOD_TOKEN, Fault, HubConfig, LoopbackHub, Refuse, SiteSpec
 from loopback_hub.config import DEFAULT_SITES
 from soak.cache_rules import find_violations, is_complete
-from soak.histories import PATIENCE_SECONDS
+from soak.histories import OTHER_HUB, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.05
 _MARGIN_SECONDS = 12.0
+# What is to be fetched takes less than ten; the rest is for waits and slow machines.
+_LONGEST_SECONDS = 100.0
 _ORPHAN_SECONDS = 6.0
 _LINES_SHOWN = 20
 # Shorter than the patience, so that the engine comes back with what it can't do while there is
@@ -63,6 +65,7 @@ def live_through(history: History, folder: Path) -> Verdict:
     sites = (
         *DEFAULT_SITES,
         SiteSpec("second", "mirror", "127.0.0.4", history.prefix, lfs_from="self"),
+        SiteSpec(OTHER_HUB, "modelscope", "127.0.0.5", lfs_from="self"),
     )
     config = HubConfig(
         repos=(history.spec,), sites=sites, url_lifetime_seconds=history.url_lifetime_seconds
@@ -89,12 +92,11 @@ class _Life:
         log = self._folder / "home" / "log"
         hub.faults.add(*history.faults)
         with RunningTool(command, environ=environ, log=log) as run:
-            is_hung = not self._watch(run)
+            endless = self._watch(run)
             seconds = run.age_seconds
         code = int(run.process.wait())
         words = log.read_text("utf-8", "replace")
-        broken = [f"it hung: {self._quiet_seconds:.1f} s without a byte"] if is_hung else []
-        broken += self._judge_end(code, words) if not is_hung else []
+        broken = [endless] if endless else self._judge_end(code, words)
         broken += self._judge_cache(code)
         broken += self._judge_wire()
         broken += self._judge_engines()
@@ -110,7 +112,10 @@ class _Life:
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         history, hub = self._history, self._hub
-        urls = [hub.url(site) for site in history.endpoints]
+        urls = [
+            f"modelscope+{hub.url(site)}" if site == OTHER_HUB else hub.url(site)
+            for site in history.endpoints
+        ]
         first, *others = urls or [hub.url("origin")]
         job = Job(
             history.spec.repo_id,
@@ -130,8 +135,8 @@ class _Life:
         options.write_text(_ENGINE_OPTIONS, encoding="utf-8")
         return command, {**environ, "HFARIA_ARIA2_CONF": str(options), "HFARIA_RESERVE": "1MB"}
 
-    def _watch(self, run: RunningTool) -> bool:
-        """Look on, and attack when it is time; return False if it hangs."""
+    def _watch(self, run: RunningTool) -> str:
+        """Look on, and attack when it is time; say so if it doesn't end."""
         attacks = sorted(self._history.attacks, key=lambda attack: attack.at)
         sent, moved_at = -1, time.monotonic()
         while run.is_running():
@@ -142,14 +147,16 @@ class _Life:
             quiet = time.monotonic() - moved_at
             self._quiet_seconds = max(self._quiet_seconds, quiet)
             if quiet > PATIENCE_SECONDS + _MARGIN_SECONDS:
-                return False
+                return f"it hung: {quiet:.1f} s without a byte"
+            if run.age_seconds > _LONGEST_SECONDS:
+                return f"it went on for {_LONGEST_SECONDS:.0f} s"
             for engine in descendants(run.process.pid):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if "aria2" in engine.name():
                         self._engines[engine.pid] = engine
             if attacks and run.age_seconds >= attacks[0].at:
                 self._attack(attacks.pop(0), run)
-        return True
+        return ""
 
     def _attack(self, attack: Attack, run: RunningTool) -> None:
         living = [engine for engine in self._engines.values() if _lives(engine)]

@@ -25,7 +25,7 @@ from hfaria.rules.spec import RepoType, parse_reference
 from loopback_hub import Generated, LoopbackHub, repo
 from loopback_hub.__main__ import _parser as hub_parser
 from loopback_hub.builders import REAL_MODEL_ID
-from loopback_hub.effects import EFFECTS
+from loopback_hub.faults import EFFECTS
 from support.cli import user_of
 
 if TYPE_CHECKING:

@@ -292,7 +292,7 @@ def test_a_repo_that_fails_does_not_stop_the_others(project: Project, hub: Loopb
         file.write('\n[[repo]]\nid = "org/absent"\npriority = 9\n')
     run = project.preload("--json")
     assert run.code == 5
-    assert run.error == "1 of 4 repos are not in place"
+    assert run.error == "1 of 4 repos is not in place"
     for spec in SET:
         assert_holds(project.snapshot(spec), spec)
     (failed,) = [each for each in run.document["repos"] if each["error"] is not None]

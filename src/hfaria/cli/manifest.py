@@ -85,7 +85,7 @@ def add_command(
             endpoints=endpoints or None,
         ),
     )
-    what = "added" if edited.is_new else "is there, as you said"
+    what = "added" if edited.is_new else "changed" if edited.is_changed else "is there already"
     sys.stderr.write(f"{manifest}:{edited.line}: {title_of(edited.spec)} {what}\n")
 
 

@@ -64,6 +64,7 @@ class Edited:
     spec: RepoSpec
     line: int
     is_new: bool
+    is_changed: bool
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -102,7 +103,12 @@ def add_repo(path: Path, edit: RepoEdit) -> Edited:
     if changed != text:
         write_text(path, changed)
     line = line_of(changed, (REPO_TABLE, number))
-    return Edited(after.repos[number].spec, line, is_new=len(after.repos) > len(before.repos))
+    return Edited(
+        after.repos[number].spec,
+        line,
+        is_new=len(after.repos) > len(before.repos),
+        is_changed=changed != text,
+    )
 
 
 def remove_repo(path: Path, name: str) -> tuple[WantedRepo, ...]:

@@ -91,7 +91,9 @@ class IncompletePreload(HfariaError):
 
     def __init__(self, receipt: PreloadReceipt) -> None:
         failed = [repo for repo in receipt.repos if not repo.is_complete]
-        super().__init__(f"{len(failed)} of {count(len(receipt.repos), 'repo')} are not in place")
+        verb = "is" if len(failed) == 1 else "are"
+        of = count(len(receipt.repos), "repo")
+        super().__init__(f"{len(failed)} of {of} {verb} not in place")
         self.receipt = receipt
         codes = {repo.error.exit_code for repo in failed if repo.error is not None}
         if len(codes) == 1:

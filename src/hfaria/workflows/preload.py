@@ -374,7 +374,7 @@ class _Preload:
         else:
             outcome = RepoOutcome(spec, RepoState.FAILED, None, error)
         self._outcomes[spec] = outcome
-        self.reporter.warn(f"{title_of(spec)}: {error.message}")
+        self.reporter.note(f"{title_of(spec)}: {error.message}")
 
     def _receipt(self, wanted: tuple[WantedRepo, ...]) -> PreloadReceipt:
         specs = [each.spec for each in wanted]

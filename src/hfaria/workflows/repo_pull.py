@@ -253,7 +253,8 @@ class RepoPull:
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(self.window.is_large, plan.transfers)):
             engine.check()
-        routes = self._cataloguer.routes(catalogue) if plan.transfers else ()
+        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
+        routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
         self.store.prepare(catalogue.listing)
         mover = Mover(
             partials=self.store.workspace.partials.absolute(),

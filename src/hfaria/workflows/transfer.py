@@ -252,7 +252,10 @@ class TransferRun:
         if cancels:
             events += self.mover.cancel(cancels)
         if moves:
-            events += self.mover.move(moves)
+            try:
+                events += self.mover.move(moves)
+            except EngineLost as exc:  # it did not even start: that is a death like others
+                events.append(t.EngineDied(exc.message))
         return events
 
     def _obey_at_once(

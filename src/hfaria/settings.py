@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,6 @@ else:  # pragma: no cover - depends on the interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from hfaria.rules.endpoint_order import AddressBook
 
 DEFAULT_RESERVE = "10GB"
 DEFAULT_JOBS = 4
@@ -128,20 +127,10 @@ class Settings:
     """By scheme, the proxies for the engine's transfers."""
     no_proxy: tuple[str, ...]
     """Hosts and networks that the engine reaches without it; `.name` is a domain."""
-    book: AddressBook = field(repr=False)
-    """What short names of endpoints stand for."""
-    wants_origin: bool
-    """Whether the origin is asked after all others, unless it is named."""
+    endpoints_named: Callable[[Sequence[tuple[str, str]]], tuple[ConfiguredEndpoint, ...]]
+    """Makes `endpoints` of other names and URLs, each with who named it."""
     config_path: Path | None = None
     """The config file, if there is one."""
-
-    def with_endpoints(self, named: Sequence[tuple[str, str]]) -> Settings:
-        """Return these settings with other endpoints, each with who named it, in order.
-
-        Raises `InvalidConfig` or `UsageError`.
-        """
-        endpoints = put_in_order(named, self.book, use_origin=self.wants_origin)
-        return replace(self, endpoints=endpoints)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -235,8 +224,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         engine_environ=dict(env),
         proxies=_proxies(env),
         no_proxy=_no_proxy(env),
-        book=book,
-        wants_origin=use_origin,
+        endpoints_named=partial(put_in_order, book=book, use_origin=use_origin),
         config_path=config_path if config_path.is_file() else None,
     )
 

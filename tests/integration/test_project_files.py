@@ -10,7 +10,8 @@ import pytest
 
 from hfaria.errors import InvalidManifest, ManifestNotFound, StoreError, UsageError
 from hfaria.project.lock_file import load_lock, lock_path_of, store_lock
-from hfaria.project.manifest_file import RepoEdit, add_repo, load_manifest, remove_repo
+from hfaria.project.manifest_edit import RepoEdit, add_repo, remove_repo
+from hfaria.project.manifest_file import load_manifest
 from hfaria.rules.lock import LockedRepo, make_lock
 from hfaria.rules.spec import RepoSpec, RepoType
 

@@ -69,7 +69,7 @@ def add_command(
             f"`{reference}` names a file", hint=f"name the repo, and `--include '{names[0]}'`"
         )
     says_revision = revision is not None or spec.revision != DEFAULT_REVISION
-    from hfaria.project.manifest_file import RepoEdit, add_repo  # noqa: PLC0415 - brings tomlkit
+    from hfaria.project.manifest_edit import RepoEdit, add_repo  # noqa: PLC0415 - brings tomlkit
 
     edited = add_repo(
         manifest,

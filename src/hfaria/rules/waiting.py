@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from hfaria.rules.flight import Flight
+    from hfaria.rules.pending import Pending
     from hfaria.rules.route_health import RouteBook
 
 _SILENCE_SECONDS = 5.0
@@ -55,10 +56,10 @@ def find_wait(flights: Iterable[Flight], book: RouteBook, now: float) -> Waiting
 
 
 def leaves_line_idle(
-    flights: Collection[Flight], book: RouteBook, now: float, *, has_pending: bool
+    flights: Collection[Flight], pending: Pending, book: RouteBook, now: float
 ) -> bool:
     """Tell whether no byte moves or is about to, and none will for longer than a hiccup."""
-    if not has_pending and all(
+    if not pending and all(
         flight.phase is Phase.CHECKING
         or (flight.phase is Phase.WAITING and flight.ready_at - now > _SILENCE_SECONDS)
         for flight in flights

@@ -1,4 +1,4 @@
-"""Several repos over one line: each in a lane, the next one as soon as nothing moves in any."""
+"""Several repos over one line: each in a lane, the next one as soon as there is room for it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def next_to_begin(todo: Sequence[Prepared], lanes: Sequence[Lane]) -> Prepared |
 
     A content that a lane still fetches is waited for: it will lie in the cache.
     """
-    if len(lanes) >= MOST_LANES or not all(lane.run.leaves_line_idle for lane in lanes):
+    if len(lanes) >= MOST_LANES or not all(lane.run.leaves_room for lane in lanes):
         return None
     folders = {lane.folder for lane in lanes}
     underway = {name for lane in lanes for name in lane.run.unfinished}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfaria.project.lock_file import load_lock, lock_path_of, store_lock
-from hfaria.project.manifest_file import remove_repo
+from hfaria.project.manifest_edit import remove_repo
 from hfaria.rules.lock import make_lock
 
 if TYPE_CHECKING:

@@ -45,7 +45,8 @@ class RepoSet:
         if not wanted.endpoints:
             return settings
         named_by = f"`{self.path}`, endpoints of `{wanted.spec.label}`"
-        return settings.with_endpoints([(text, named_by) for text in wanted.endpoints])
+        named = [(text, named_by) for text in wanted.endpoints]
+        return replace(settings, endpoints=settings.endpoints_named(named))
 
 
 def read_repo_set(path: Path) -> RepoSet:

@@ -36,6 +36,8 @@ _TICK_SECONDS = 0.03
 _SLOW_TICK_SECONDS = 0.2
 _SHOW_SECONDS = 0.2
 _GATHER_SECONDS = 0.03
+_SOON_SECONDS = 1.5
+_LITTLE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class TransferRun:
     _error: BaseException | None = field(init=False, default=None)
     _size: int = field(init=False)
     _bytes_done: int = field(init=False, default=0)
+    _held: int = field(init=False, default=0)
+    _rate: float = field(init=False, default=0.0)
     _files_done: int = field(init=False, default=0)
     _meter: RateMeter = field(init=False, default_factory=RateMeter)
     _shown_at: float = field(init=False, default=0.0)
@@ -164,9 +168,16 @@ class TransferRun:
         return frozenset(self._unfinished)
 
     @property
-    def leaves_line_idle(self) -> bool:
-        """Whether nothing of it moves or is about to: another pull could use the line."""
-        return self._scheduler.leaves_line_idle(time.monotonic())
+    def leaves_room(self) -> bool:
+        """Whether another pull could use the line: nothing moves here, or soon nothing will.
+
+        It takes about as long to begin another one: its engine, the first locations.
+        """
+        scheduler = self._scheduler
+        if scheduler.leaves_line_idle(time.monotonic()):
+            return True
+        left = self._size - self._held
+        return not scheduler.has_pending and left < max(_LITTLE, self._rate * _SOON_SECONDS)
 
     def allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
         """Take in how many requests an endpoint still allows; may be called by any thread."""
@@ -333,7 +344,8 @@ class TransferRun:
             + sum(self._actors.direct.values())
             + sum(each.size for each in verifying if each.blob_name not in self._actors.direct)
         )
-        rate = self._meter.add(now, self._bytes_fetched)
+        self._held = min(held, self._size)
+        self._rate = rate = self._meter.add(now, self._bytes_fetched)
         waiting = self._scheduler.waiting(now)
         active = [
             ActiveTransfer(transfer.label, transfer.size, done, speed)
@@ -348,7 +360,7 @@ class TransferRun:
             Progress(
                 files_done=self._files_done,
                 files=len(self.plan.files),
-                held=min(held, self._size),
+                held=self._held,
                 size=self._size,
                 rate=rate,
                 active=tuple(active),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Fate: TypeAlias = Literal["passing", "one honest", "hopeless"]
 Way: TypeAlias = Literal["kill the engine", "stop the engine", "sleep"]
 
-PATIENCE_SECONDS = 8.0
+PATIENCE_SECONDS = 12.0
 OTHER_HUB = "modelscope"
 _MOST_FAULTS = 3
 _SITES = ("origin", "mirror", "second", "cdn", OTHER_HUB)
@@ -135,7 +135,7 @@ def make_history(seed: int) -> History:
         shapes=tuple((site, _make_shape(dice)) for site in _SITES),
         faults=tuple(faults),
         attacks=_make_attacks(dice),
-        url_lifetime_seconds=dice.choice([2.0, 3.0, 3600.0, 3600.0]),
+        url_lifetime_seconds=dice.choice([5.0, 5.0, 3600.0]),
         codes=frozenset({0, 3, 4, 5} if fate == "hopeless" else {0}),
         is_head_due=origin_is_spotless or not any(isinstance(f.effect, Behind) for f in faults),
         most_sent=(2 + 3 * lies) * size + 8_000_000,

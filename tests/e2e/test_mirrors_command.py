@@ -368,20 +368,49 @@ def drive_terminals(_head: str) -> Iterator[bytes | float]:
     yield b"X-Error-Code: \x85Nothing\r\nRateLimit: " + evil + b"\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.mark.parametrize("answer", [drip, flood, drive_terminals])
+def early_hints(_head: str) -> Iterator[bytes | float]:
+    while True:
+        yield b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        yield 0.01
+
+
+def odd_values(_head: str) -> Iterator[bytes | float]:
+    sha = b"a" * 40
+    body = b'{"sha": "%b", "lastModified": "9999-12-31T23:59:59Z", "gated": [1]}' % sha
+    yield OK + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def lead_to_secrets(_head: str) -> Iterator[bytes | float]:
+    yield b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
+    yield b"http://me:secret@127.0.0.1:9/?token=secret&X-Amz-Signature=secret\r\n\r\n"
+
+
+@pytest.mark.parametrize("answer", [drip, early_hints])
+def test_an_endpoint_that_never_comes_to_the_point_is_left_in_time(
+    anyone: User, answer: Callable[[str], Iterator[bytes | float]]
+) -> None:
+    with RawServer(answer) as server:
+        run = anyone.run("mirrors", "org/model", "--endpoint", server.url)
+    assert run.code == 0, run.stderr
+    assert "no answer in time" in run.stdout
+    assert run.seconds < LONGEST_SECONDS
+
+
+@pytest.mark.parametrize("answer", [flood, drive_terminals, odd_values, lead_to_secrets])
 def test_a_hostile_endpoint_costs_its_own_line_only(
     anyone: User, answer: Callable[[str], Iterator[bytes | float]]
 ) -> None:
     with RawServer(answer) as server:
         run = anyone.run("mirrors", "org/model", "--endpoint", server.url)
-        assert run.code == 0, run.stderr
-        assert run.seconds < LONGEST_SECONDS
-        assert_fits(run.stdout)
-        assert f"-  {server.url.removeprefix('http://')} " in run.stdout
         document = anyone.run("mirrors", "org/model", "--json", "--endpoint", server.url)
+    assert (run.code, document.code) == (0, 0), run.stderr
+    assert_fits(run.stdout)
+    assert f"-  {server.url.removeprefix('http://')} " in run.stdout
     assert all(line.isprintable() for line in document.stdout.splitlines())
     (one,) = [one for one in document.document["endpoints"] if one["url"] == server.url]
     assert one["can_serve"] is False
+    assert "bug" not in one["problem"]
+    assert "secret" not in run.stdout + document.stdout
 
 
 def test_a_port_that_accepts_and_says_nothing_is_left_in_time(anyone: User) -> None:

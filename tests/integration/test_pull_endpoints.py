@@ -125,6 +125,7 @@ NOT_HUBS: dict[str, Effect] = {
     "a list": Replace("[1, 2]"),
     "an empty object": Replace("{}"),
     "null": Replace("null"),
+    "odd values": Replace('{"sha": [1], "gated": [2], "private": {}}'),
     "a commit that is none": Replace('{"sha": "../../etc"}'),
     "a bare 404": Replace("<h1>not found</h1>", "text/html", 404),
     "a bare 401": Replace("who are you?", "text/plain", 401),

@@ -378,7 +378,42 @@ def test_what_a_listing_is_worth_is_in_the_receipt(hub: LoopbackHub, user: User)
         document = somebody.pulled(*arguments).document
         assert (document["listing_trust"], document["listing_endpoint"]) == (trust, listed_by)
         again = somebody.pulled(*arguments).document
-        assert (again["listing_trust"], again["listing_endpoint"]) == ("stored", None)
+        kept = ("stored", None) if flags else (trust, listed_by)  # the origin is asked each time
+        assert (again["listing_trust"], again["listing_endpoint"]) == kept
+
+
+FILTERED = ("onnx/small.onnx", "vocab.txt")
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_a_mirror_left_out_is_made_up_for_once_the_origin_answers(
+    hub: LoopbackHub, user: User, pinned: bool
+) -> None:
+    hub.put_repo(SPEC)
+    hub.faults.add(Fault(Lacks(paths=FILTERED), site="mirror"), Fault(Refuse(), site="origin"))
+    somebody = user.having(HFARIA_ENDPOINTS=hub.url("mirror"))
+    path = somebody.pulled(SPEC.repo_id).path
+    assert not (path / "vocab.txt").exists()
+    hub.faults.clear()
+    hub.faults.add(Fault(Lacks(paths=FILTERED), site="mirror"))
+    revision = ("--revision", SPEC.commit_id) if pinned else ()
+    run = somebody.pulled(SPEC.repo_id, "--force-download", *revision)
+    assert_holds(run.path, SPEC)
+    assert "an earlier pull kept" in run.stderr
+
+
+def test_a_listing_that_was_altered_is_replaced_once_the_origin_answers(
+    hub: LoopbackHub, user: User
+) -> None:
+    hub.put_repo(SPEC)
+    lie = altered_lfs("model.safetensors", Generated(99, 5_000_000))
+    hub.faults.add(Fault(lie, site="mirror", kind="tree"), Fault(Refuse(), site="origin"))
+    somebody = user.having(HFARIA_ENDPOINTS=hub.url("mirror"), HFARIA_PATIENCE="1s")
+    assert somebody.pull(SPEC.repo_id).code in {3, 4}  # its bytes are not those that it lists
+    hub.faults.clear()
+    run = somebody.pulled(SPEC.repo_id)
+    assert_holds(run.path, SPEC)
+    assert "warning: the listing that an earlier pull kept" in run.stderr
 
 
 # --- the token -----------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ from hfaria.rules.diagnosis import (
     judge_disk,
     judge_proxies,
     judge_symlinks,
-    proxy_for,
 )
 from hfaria.rules.endpoints import Endpoint
 from hfaria.rules.preflight import Filesystem
+from hfaria.rules.proxies import Proxy, read_proxies
 
 GOOD = (ok("dns", "is", subject="a"), ok("bytes", "its own", subject="a"))
 DEAD = (ok("dns", "is", subject="b"), fail("tcp", "no", subject="b", exit_code=ExitCode.HUB))
@@ -94,48 +94,32 @@ def test_without_a_server_s_word_nothing_is_known_of_the_clock() -> None:
 HUB, MIRROR = Endpoint("https://hub.example.com"), Endpoint("http://10.1.2.3:8080")
 
 
-@pytest.mark.parametrize(
-    ("url", "no_proxy", "is_used"),
-    [
-        ("https://hub.example.com/x", (), True),
-        ("http://hub.example.com", (), False),
-        ("https://hub.example.com", ("hub.example.com",), False),
-        ("https://HUB.example.com", (".example.com",), False),
-        ("https://hub.example.com", ("*.example.com",), False),
-        ("https://hub.example.com", ("example.com",), True),
-        ("https://badexample.com", (".example.com",), True),
-        ("https://hub.example.com:444", ("hub.example.com:443",), True),
-        ("https://10.1.2.3", ("10.0.0.0/8",), False),
-        ("https://10.1.2.3", ("11.0.0.0/8", "not/anetwork"), True),
-    ],
-)
-def test_a_proxy_is_for_a_scheme_and_spares_hosts(
-    url: str, no_proxy: tuple[str, ...], is_used: bool
-) -> None:
-    found = proxy_for(url, {"https": "http://proxy:3128"}, no_proxy)
-    assert found == ("http://proxy:3128" if is_used else None)
-
-
-def proxies(environ: dict[str, str], used: dict[str, str]) -> tuple[Check, ...]:
-    return judge_proxies(environ, proxies=used, no_proxy=(), endpoints=[HUB, MIRROR])
+def proxies(environ: dict[str, str], own: dict[Endpoint, Proxy] | None = None) -> tuple[Check, ...]:
+    return judge_proxies(environ, proxies=read_proxies(environ, own or {}), endpoints=[HUB, MIRROR])
 
 
 def test_no_proxy_variable_is_fine() -> None:
-    assert [check.verdict for check in proxies({"PATH": "/bin", "http_proxy": ""}, {})] == [
-        Verdict.OK
-    ]
+    assert [check.verdict for check in proxies({"PATH": "/bin", "http_proxy": ""})] == [Verdict.OK]
 
 
 def test_a_proxy_is_named_without_its_password() -> None:
     url = "http://me:secret@proxy.example.com:3128"
-    (check,) = proxies({"HTTPS_PROXY": url}, {"https": url})
+    (check,) = proxies({"HTTPS_PROXY": url})
     assert check.text == (
         "http://proxy.example.com:3128, set by HTTPS_PROXY; not for 10.1.2.3:8080"
     )
 
 
+def test_an_endpoint_s_own_proxy_is_named_with_where_it_comes_from() -> None:
+    (check,) = proxies({}, {MIRROR: Proxy("socks5h", "campus.example.com", 1080)})
+    assert check.text == (
+        "socks5h://campus.example.com:1080, set by the config file; not for hub.example.com"
+    )
+
+
 def test_variables_that_contradict_each_other_are_told() -> None:
-    checks = proxies({"https_proxy": "http://a:1", "HTTPS_PROXY": "http://b:1"}, {})
+    environ = {"https_proxy": "http://a:1", "HTTPS_PROXY": "http://b:1", "NO_PROXY": "*"}
+    checks = proxies(environ)
     assert checks[0].text == "https_proxy and HTTPS_PROXY differ; https_proxy counts"
     assert checks[0].verdict is Verdict.WARN
     assert "no endpoint is reached through a proxy" in checks[-1].text

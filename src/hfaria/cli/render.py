@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hfaria.workflows.pull import Preview
 
 _MOST_FAILURES = 10
+_MOST_WAITS = 3
+_WORTH_SAYING_SECONDS = 1.0
 
 EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
     f"  {code.value:>3}  {code.meaning}" for code in ExitCode
@@ -58,6 +60,9 @@ def receipt_document(receipt: Receipt) -> dict[str, Any]:
         "listing_trust": receipt.listing_trust.value,
         "retries": receipt.retries,
         "seconds": round(receipt.seconds, 3),
+        "waits": [
+            {"reason": wait.reason, "seconds": round(wait.seconds, 3)} for wait in receipt.waits
+        ],
         "failed": [{"path": file.path, "reason": file.reason} for file in receipt.failed],
     }
 
@@ -109,6 +114,9 @@ def print_receipt(receipt: Receipt) -> None:
         what = "nothing had to be fetched"
     if receipt.retries:
         what += f", {count(receipt.retries, 'retry')}"
+    for wait in receipt.waits[:_MOST_WAITS]:
+        if wait.seconds >= _WORTH_SAYING_SECONDS:
+            what += f"\nwaited {format_seconds(wait.seconds)}: {plain(wait.reason)}"
     sys.stderr.write(
         f"done: {count(receipt.files, 'file')}, {format_size(receipt.size)} at commit "
         f"{receipt.commit_hash[:12]}\n{what}\n"

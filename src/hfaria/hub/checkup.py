@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hfaria.errors import ExitCode, HfariaError, HubError, LeftEndpoint
+from hfaria.errors import EndpointUnreachable, ExitCode, HfariaError, HubError, LeftEndpoint
 from hfaria.hub import wire
 from hfaria.hub.answers import refuse
 from hfaria.hub.client import redirect_target
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
     from hfaria.hub.client import HubClient
     from hfaria.rules.listing import RemoteFile
+    from hfaria.rules.proxies import Proxy
     from hfaria.rules.spec import RepoSpec
 
 STEP_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 _OK, _PARTIAL, _BAD_TOKEN = 200, 206, 401
 _DENIALS = frozenset({401, 403})
+_NETWORK_HINT = "try another network, or name another endpoint with `--endpoint`"
 _NO_COMMIT = "0" * 40
 
 
@@ -44,7 +46,7 @@ class EndpointCheckup:
     client: HubClient
     spec: RepoSpec
     endpoint: Endpoint
-    proxy: str | None = None
+    proxy: Proxy | None = None
     engine_ca_bundle: Path | None = None
     readings: list[ClockReading] = field(default_factory=list)
     """Filled while the steps run: what the server's clock said."""
@@ -65,7 +67,8 @@ class EndpointCheckup:
             try:
                 check = getattr(self, f"_check_{name}")()
             except HfariaError as exc:
-                failed = self._failed(name, exc.message, exc.hint)
+                remedy = _NETWORK_HINT if exc.hint == EndpointUnreachable.hint else exc.hint
+                failed = self._failed(name, exc.message, remedy)
                 check = replace(failed, exit_code=exc.exit_code)
             yield check
             if is_failure(check):
@@ -97,18 +100,18 @@ class EndpointCheckup:
         )
 
     def _check_proxy(self) -> Check:
-        proxy = self.proxy or ""
-        host, port = self._address(proxy if "://" in proxy else f"http://{proxy}")
+        proxy = self.proxy
+        if proxy is None:
+            raise AssertionError("no step of one that is reached directly")
         try:
-            wire.connect(host, port, seconds=STEP_SECONDS)
+            wire.connect(proxy.host, proxy.port, seconds=STEP_SECONDS)
         except HubError as exc:
             raise HubError(
                 f"the proxy on the way to {self.endpoint.host}: {exc.message}",
-                hint="correct HTTPS_PROXY, or exempt the host with NO_PROXY",
+                hint="correct HTTPS_PROXY, ALL_PROXY or the endpoint's `proxy`, or exempt the host "
+                "with NO_PROXY",
             ) from exc
-        return self._fine(
-            "proxy", f"{self.endpoint.host} is reached through {wire.named(host, port)}"
-        )
+        return self._fine("proxy", f"{self.endpoint.host} is reached through {proxy}")
 
     def _check_tls(self) -> Check:
         host, port = self._address(self.endpoint.url)
@@ -175,7 +178,12 @@ class EndpointCheckup:
 
     def _one_byte(self, url: str, source: Endpoint, file: RemoteFile) -> Check:
         started = time.monotonic()
-        with self.client.stream(url, endpoint=source, headers={"range": "bytes=0-0"}) as response:
+        # An endpoint's own proxy is for what it leads to, too.
+        has_own = self.endpoint in self.client.proxies.by_endpoint
+        answer = self.client.stream(
+            url, endpoint=self.endpoint if has_own else source, headers={"range": "bytes=0-0"}
+        )
+        with answer as response:
             seconds = time.monotonic() - started
             status, headers = response.status_code, response.headers
             answered_at = str(response.url)

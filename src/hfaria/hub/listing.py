@@ -63,7 +63,7 @@ def read_head(
         raise MalformedListing(f"{endpoint.host} names `{commit_hash[:60]}` as a commit")
     return Head(
         commit_hash,
-        is_gated=document.get("gated") not in {None, False},
+        is_gated=not (document.get("gated") is None or document.get("gated") is False),
         is_private=document.get("private") is True,
         last_modified=_moment(document.get("lastModified")),
     )

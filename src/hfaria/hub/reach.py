@@ -39,12 +39,12 @@ def wait_until_reachable(
     started_at = time.monotonic()
     while not _answers(client, endpoint):
         is_short = time.monotonic() - started_at < _QUICK_SECONDS
-        is_cheap = is_short and not client.uses_proxy(endpoint.url)
+        is_cheap = is_short and client.proxies.find(endpoint.url, endpoint) is None
         _sleep(_FIRST_PAUSE_SECONDS if is_cheap else _LONGEST_PAUSE_SECONDS, is_cancelled)
 
 
 def _answers(client: HubClient, endpoint: Endpoint) -> bool:
-    if client.uses_proxy(endpoint.url):
+    if client.proxies.find(endpoint.url, endpoint) is not None:
         try:
             client.send("HEAD", endpoint.url, endpoint=endpoint, silence_seconds=_CONNECT_SECONDS)
         except HubError:

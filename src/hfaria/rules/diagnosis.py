@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from hfaria.errors import ExitCode
-from hfaria.redact import redact_url
 from hfaria.rules.checkup import Check, fail, ok, warn
 from hfaria.rules.sizes import format_seconds, format_size
 
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
 
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.preflight import Filesystem
+    from hfaria.rules.proxies import Proxies
 
 LARGEST_SKEW_SECONDS = 300.0
 """Beyond it, signed URLs count as expired or not yet valid, and tokens too (S3 allows 15 min)."""
@@ -61,34 +59,18 @@ def judge_clock(readings: Sequence[ClockReading]) -> Check:
     return ok("clock", f"within {max(1, round(abs(skew)))} s of {readings[0].host}")
 
 
-def proxy_for(url: str, proxies: Mapping[str, str], no_proxy: Sequence[str]) -> str | None:
-    """Return the proxy that requests to ``url`` go through, if any."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if any(_exempts(entry.lower(), host, parts.port) for entry in no_proxy):
-        return None
-    return proxies.get(parts.scheme)
-
-
 def judge_proxies(
-    environ: Mapping[str, str],
-    *,
-    proxies: Mapping[str, str],
-    no_proxy: Sequence[str],
-    endpoints: Sequence[Endpoint],
+    environ: Mapping[str, str], *, proxies: Proxies, endpoints: Sequence[Endpoint]
 ) -> tuple[Check, ...]:
     """Say which proxy variables are set, what they mean for the endpoints, and what contradicts."""
     named = {name: value for name, value in environ.items() if name.lower() in _PROXY_NAMES}
-    if not any(named.values()):
+    if not any(named.values()) and not proxies.by_endpoint:
         return (ok("proxy", "none: no proxy variable is set"),)
-    return tuple(_proxy_findings(named, proxies, no_proxy, endpoints))
+    return tuple(_proxy_findings(named, proxies, endpoints))
 
 
 def _proxy_findings(
-    named: Mapping[str, str],
-    proxies: Mapping[str, str],
-    no_proxy: Sequence[str],
-    endpoints: Sequence[Endpoint],
+    named: Mapping[str, str], proxies: Proxies, endpoints: Sequence[Endpoint]
 ) -> Iterator[Check]:
     for lower in _PROXY_NAMES:
         upper = lower.upper()
@@ -99,24 +81,20 @@ def _proxy_findings(
                 subject=lower,
                 remedy=f"unset one of them: `unset {upper}`",
             )
-    for name, value in sorted(named.items()):
-        if value.lower().startswith("socks"):
-            yield warn(
-                "proxy",
-                f"{name} names a SOCKS proxy ({_shown(value)}), which the engine can't use",
-                subject=name,
-                remedy="name an HTTP proxy in HTTPS_PROXY",
-            )
-    through = {one.host: proxy_for(one.url, proxies, no_proxy) for one in endpoints}
-    used = {proxy for proxy in through.values() if proxy is not None}
+    through = {one.host: proxies.find(one.url, one) for one in endpoints}
+    used = {str(proxy) for proxy in through.values() if proxy is not None}
+    sources = [name for name, value in named.items() if value]
+    sources += ["the config file"] if proxies.by_endpoint else []
     if used:
         direct = [host for host, proxy in through.items() if proxy is None]
-        text = f"{', '.join(sorted(_shown(proxy) for proxy in used))}, set by {_names(named)}"
+        text = f"{', '.join(sorted(used))}, set by {', '.join(sorted(sources))}"
         if direct:
             text += f"; not for {', '.join(direct)}"
         yield ok("proxy", text)
     else:
-        yield ok("proxy", f"{_names(named)} set, and no endpoint is reached through a proxy")
+        yield ok(
+            "proxy", f"{', '.join(sorted(sources))} set, and no endpoint is reached through a proxy"
+        )
 
 
 def judge_disk(
@@ -186,26 +164,3 @@ def judge_symlinks(filesystem: Filesystem, *, is_allowed: bool) -> Check:
         "not here: equal files and other revisions take their space again",
         remedy="name a disk with symlinks, or on Windows switch on Developer Mode",
     )
-
-
-def _exempts(entry: str, host: str, port: int | None) -> bool:
-    name, _, number = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
-    if number and number != str(port):
-        return False
-    name = name.removeprefix("*")
-    if name.startswith("."):
-        return host.endswith(name)
-    if host == name:
-        return True
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
-    except ValueError:
-        return False
-
-
-def _names(named: Mapping[str, str]) -> str:
-    return ", ".join(sorted(name for name, value in named.items() if value))
-
-
-def _shown(proxy: str) -> str:
-    return redact_url(proxy if "://" in proxy else f"http://{proxy}")

@@ -60,8 +60,11 @@ class Judge:
         elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
             flight.excluded.add(index)
         elif reason is not Reason.EXPIRED or flight.refused_signatures > 1:
-            name = flight.transfer.blob_name
-            commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
+            # A CDN that is out of reach says nothing of the endpoint that leads there.
+            was_endpoint = flight.phase is Phase.LOCATING or flight.location is None
+            if was_endpoint or reason is not Reason.UNREACHABLE:
+                name = flight.transfer.blob_name
+                commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
             self._avoid(flight, failure, now=now, got_on_at=got_on_at)
         flight.failed_at = now
         return self._verdict(flight, reason), commands

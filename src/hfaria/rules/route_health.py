@@ -60,10 +60,30 @@ class RouteBook:
     policy: RetryPolicy
     openings: int = 0
     """Grows whenever a route opens earlier than those who wait for it were told."""
+    _has_begun: bool = field(init=False, default=False)
     _health: list[RouteHealth] = field(init=False)
 
     def __post_init__(self) -> None:
         self._health = [RouteHealth() for _ in self.routes]
+
+    def begin(self, now: float) -> list[t.Command]:
+        """Take in, once, which routes were out of reach before the first transfer."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
+        commands: list[t.Command] = []
+        for index, route in enumerate(self.routes):
+            if route.down is None:
+                continue
+            health = self._health[index]
+            health.has_said_down, health.said_at = True, now
+            if route.down.retry_after_seconds is not None:
+                self.hold(index, now + route.down.retry_after_seconds, route.down)
+                continue
+            health.is_down, health.trials, health.why = True, 1, route.down
+            health.down_until = now + self.policy.wait_seconds(health.trials + 1)
+            commands += self._watch(index, now)
+        return commands
 
     def host(self, index: int) -> str:
         """Name a route as messages do."""

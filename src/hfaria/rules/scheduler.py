@@ -106,7 +106,7 @@ class Scheduler:
         Events about transfers that have ended are ignored.
         """
         self.now = max(now, self.now)
-        commands: list[t.Command] = []
+        commands: list[t.Command] = self._book.begin(self.now)
         openings = self._book.openings
         self._book.tick(self.now)
         for event in events:
@@ -238,7 +238,8 @@ class Scheduler:
             return
         self._book.reachable(index, self.now)
         for flight in self._flights.values():
-            if flight.phase is Phase.WAITING:
+            failure = flight.last_failures.get(index)
+            if failure is not None and failure.reason is Reason.UNREACHABLE:
                 flight.avoided.pop(index, None)
 
     # --- wrong bytes -------------------------------------------------------------------------

@@ -250,9 +250,9 @@ class Cataloguer:
         """List the chosen commit; if nobody does, and the user has no say, the next newest."""
         commit_hash = chosen.head.commit_hash
         stored = self.store.read_listing(commit_hash)
-        if stored is not None:
-            return chosen, Settled(chosen.endpoint, stored, ListingTrust.STORED)
         holders = [each for each in found if each.head.commit_hash == commit_hash]
+        if stored is not None:
+            return chosen, self._confirmed(stored, chosen, holders)
         others = [each for each in found if each.head.commit_hash != commit_hash]
         is_last = not others or self.settings.stale is not None
         if self.settings.stale is Stale.ACCEPT:
@@ -264,6 +264,18 @@ class Cataloguer:
                 raise
             self.reporter.note(f"passed over: {exc.message}")
         return self._list(newest(others, self.settings.origin), others)
+
+    def _confirmed(
+        self, stored: Listing, chosen: Candidate, holders: Sequence[Candidate]
+    ) -> Settled:
+        """Compare what an earlier pull kept with the origin's, where mirrors are used at all."""
+        origin = self.settings.origin
+        by_origin = next((each for each in holders if each.endpoint == origin), None)
+        uses_mirrors = any(each.endpoint != origin for each in self.settings.endpoints)
+        confirmed = None
+        if by_origin is not None and uses_mirrors and self.settings.stale is not Stale.ACCEPT:
+            confirmed = self._lister.confirm(stored, by_origin)
+        return confirmed or Settled(chosen.endpoint, stored, ListingTrust.STORED)
 
     # --- who may have it -------------------------------------------------------------------------
 
@@ -277,6 +289,7 @@ class Cataloguer:
         able = tuple(each for each in found if each.endpoint in self.settings.trusted)
         if able:
             unable = [w.endpoint.host for w in words if w.endpoint not in self.settings.trusted]
+            self._say_who_is_passed_over([w for w in words if w.endpoint in self.settings.trusted])
             if unable:
                 hosts = " and ".join(unable)
                 self.reporter.note(
@@ -315,16 +328,11 @@ class Cataloguer:
         if is_clear or said_by is None or said_by in self.settings.trusted:
             return error
         origin = self.settings.origin.host
-        if self.client.token is None:
-            error.hint = (
-                f"if it is private or gated, it needs a token (`hf auth login`, HF_TOKEN), which "
-                f"goes to {origin} only; else check the spelling and `--repo-type`"
-            )
-        elif self.settings.uses_origin:
-            error.hint = f"if it is private or gated, only {origin} can tell: it gets the token"
+        if not self.settings.uses_origin:
+            what = f"leave out `--no-origin`: the token goes to {origin} only"
+        elif self.client.token is None:
+            what = f"it needs a token (`hf auth login`, HF_TOKEN), which goes to {origin} only"
         else:
-            error.hint = (
-                f"if it is private or gated, leave out `--no-origin`: the token goes to {origin} "
-                "only; else check the spelling and `--repo-type`"
-            )
+            what = f"only {origin} can tell, which gets the token"
+        error.hint = f"if it is private or gated, {what}; else check the spelling and `--repo-type`"
         return error

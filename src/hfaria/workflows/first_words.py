@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfaria.errors import HubError
-from hfaria.hub.client import RequestFailed
+from hfaria.errors import EndpointUnreachable, HubError
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import resolve_head
 from hfaria.hub.resolution import says_no_such_host
 from hfaria.report.reporter import SilentReporter
@@ -150,9 +150,9 @@ class FirstWords:
                 sleep=line.pause,
             )
         except RequestFailed as exc:
-            is_misspelt = says_no_such_host(exc) and endpoint.host not in _SURE_HOSTS
-            may_pass = not (exc.failure.reason.is_final_here or is_misspelt)
-            return Word(configured, error=exc, may_pass=may_pass)
+            if says_no_such_host(exc) and endpoint.host not in _SURE_HOSTS:
+                return Word(configured, error=_no_such_host(endpoint))
+            return Word(configured, error=exc, may_pass=not exc.failure.reason.is_final_here)
         except HubError as exc:
             return Word(configured, error=exc)
         return Word(configured, head)
@@ -171,32 +171,43 @@ class FirstWords:
             if not is_outage(words):
                 return words
             rounds += 1
-            wait = self._wait_seconds(words, rounds)
+            soon = min(self.policy.wait_seconds(rounds), _LONGEST_WAIT_SECONDS)
+            named = _soonest_allowed(words)
+            wait = max(soon, named)
             if time.monotonic() + wait - started_at > self.policy.patience_seconds:
                 return words
-            self._say_wait(wait, words)
+            self._say_wait(named, words)
             time.sleep(wait)
 
-    def _wait_seconds(self, words: Iterable[Word], rounds: int) -> float:
-        """Return when to ask again: soon, or as soon as one of the endpoints allows."""
-        soon = min(self.policy.wait_seconds(rounds), _LONGEST_WAIT_SECONDS)
-        asked_for = [
-            word.error.failure.retry_after_seconds or 0.0
-            for word in words
-            if word.may_pass and isinstance(word.error, RequestFailed)
-        ]
-        return max(soon, min(asked_for, default=0.0))
+    def _say_wait(self, named: float, words: Iterable[Word]) -> None:
+        """Say what is waited for: once, when the reason changes, and every few minutes.
 
-    def _say_wait(self, wait: float, words: Iterable[Word]) -> None:
-        """Say what is waited for: once, when the reason changes, and every few minutes."""
+        A time that all endpoints named is said each time.
+        """
         reason = "; ".join(word.reason for word in words)
         now = time.monotonic()
         is_news = reason != self._said or now - self._said_at >= _SAY_AGAIN_SECONDS
-        if wait > _LONGEST_WAIT_SECONDS:  # somebody said how long
-            self.reporter.note(f"waiting {format_seconds(wait)}: {reason}")
+        if named:
+            self.reporter.note(f"waiting {format_seconds(named)}: {reason}")
         elif is_news:
             patience = self.policy.patience_seconds
             limit = "" if patience == math.inf else f" for up to {format_seconds(patience)}"
             self.reporter.note(f"waiting{limit}: {reason}")
         if is_news:
             self._said, self._said_at = reason, now
+
+
+def _soonest_allowed(words: Iterable[Word]) -> float:
+    """Return in how many seconds the first of the endpoints wants to be asked again."""
+    named = [
+        word.error.failure.retry_after_seconds or 0.0
+        for word in words
+        if word.may_pass and isinstance(word.error, RequestFailed)
+    ]
+    return min(named, default=0.0)
+
+
+def _no_such_host(endpoint: Endpoint) -> EndpointUnreachable:
+    return EndpointUnreachable(
+        f"there is no host {endpoint.host}", hint="check the spelling of the endpoint"
+    )

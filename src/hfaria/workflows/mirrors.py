@@ -81,6 +81,7 @@ def probe_mirrors(
         token_source=token_source(token, may_use_stored=settings.may_use_stored_token),
         user_agent=f"hfaria/{__version__}",
         ca_bundle=settings.ca_bundle,
+        proxies=settings.proxies,
         timeouts=_TIMEOUTS,
         on_bad_token=lambda host: reporter.warn(
             f"the token is not accepted by {host}; going on without it"
@@ -190,10 +191,13 @@ def _with_bytes(asked: Sequence[Asking], probes: Sequence[Probe]) -> list[Probe]
 
 
 def _last_words(courses: Sequence[Course[Probe]]) -> list[Probe]:
-    for course in courses:
-        if course.error is not None:
-            raise course.error
-    return [course.items[-1] for course in courses]
+    return [
+        course.items[-1]
+        if course.error is None
+        # One endpoint's odd answer must not hide what the others said.
+        else replace(course.items[-1], problem=f"a bug in hfaria: {course.error!r}")
+        for course in courses
+    ]
 
 
 def _after(first: _T, rest: Iterator[_T]) -> Iterator[_T]:

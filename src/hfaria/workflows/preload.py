@@ -217,8 +217,7 @@ class _Preload:
         plan = pull.plan(catalogue)
         if not pull.is_in_place(plan):
             pull.refuse_offline(plan)
-            catalogue = pull.with_routes(plan, catalogue)
-            plan = pull.plan(catalogue)
+            plan, catalogue = pull.with_sources(plan, catalogue)
         if locked is None or not is_exact:
             self._locked[wanted.spec] = lock_repo(wanted, catalogue, plan.files)
         prepared = Prepared(name, pull, reporter, catalogue, plan)

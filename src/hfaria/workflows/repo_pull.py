@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
+from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
@@ -145,7 +146,7 @@ class RepoPull:
         self.reporter.note(_announcement(plan, filesystem, catalogue))
         with hold_pull_lock(self.store):
             plan = self.plan(catalogue)  # another pull may just have ended
-            catalogue = self.with_routes(plan, catalogue)
+            plan, catalogue = self.with_sources(plan, catalogue)
             with self.transfers(plan, catalogue) as transfers:
                 outcome = transfers.run()
             return self.finish(plan, catalogue, outcome)
@@ -156,11 +157,12 @@ class RepoPull:
         """Return the listing, from here if that is enough, else from whom it can be had."""
         return find_catalogue(self._cataloguer, self.settings)
 
-    def with_routes(self, plan: Plan, catalogue: Catalogue) -> Catalogue:
-        """Return a catalogue that knows who has the bytes, if any are to be fetched."""
-        if plan.transfers and catalogue.head is None:
-            return self._cataloguer.ask()
-        return catalogue
+    def with_sources(self, plan: Plan, catalogue: Catalogue) -> tuple[Plan, Catalogue]:
+        """Return what tells who has the bytes, if any are to be fetched."""
+        if not plan.transfers or catalogue.head is not None:
+            return plan, catalogue
+        asked = self._cataloguer.ask()
+        return self.plan(asked), asked  # its listing may be more than the one kept here
 
     def select(self, catalogue: Catalogue) -> tuple[RemoteFile, ...]:
         """Return the selected files, which are those that were locked, if any were."""
@@ -256,11 +258,13 @@ class RepoPull:
         needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
         routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
         self.store.prepare(catalogue.listing)
+        bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
         mover = Mover(
             partials=self.store.workspace.partials.absolute(),
             start=engine.start,
             connections=self.settings.connections,
             scope=str(self.store.workspace.root.absolute()),
+            bridge=bridge if self.settings.proxies.need_bridge else None,
         )
         try:
             yield TransferRun(
@@ -278,6 +282,7 @@ class RepoPull:
             engine.close(is_idle=True)
         finally:
             engine.close()
+            bridge.close()
 
     def _own_bandwidth(self, mover: Mover) -> Bandwidth:
         return Bandwidth(self.settings.rate_schedule, mover, self.client.pace, self.reporter)
@@ -310,6 +315,7 @@ class RepoPull:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            waits=outcome.waits,
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )

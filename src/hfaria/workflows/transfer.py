@@ -13,7 +13,7 @@ from hfaria.errors import EngineLost, StoreError
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Reason
 from hfaria.rules.progress import ActiveTransfer, Progress, RateMeter
-from hfaria.rules.receipt import FailedFile
+from hfaria.rules.receipt import FailedFile, Wait
 from hfaria.rules.scheduler import Scheduler
 from hfaria.rules.sizes import format_seconds
 from hfaria.workflows.actors import Actors
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.plan import Plan, Transfer
+    from hfaria.rules.proxies import Proxy
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.waiting import Waiting
     from hfaria.rules.window import Window
@@ -48,6 +49,7 @@ class Outcome:
     bytes_fetched: int
     retries: int
     endpoints: tuple[str, ...]
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(slots=True)
@@ -81,7 +83,8 @@ class TransferRun:
     _rate: float = field(init=False, default=0.0)
     _files_done: int = field(init=False, default=0)
     _meter: RateMeter = field(init=False, default_factory=RateMeter)
-    _shown_at: float = field(init=False, default=0.0)
+    _shown_at: float = field(init=False, default_factory=time.monotonic)
+    _waited: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._size = self.plan.size
@@ -160,7 +163,12 @@ class TransferRun:
             bytes_fetched=self._bytes_fetched,
             retries=self._scheduler.retries,
             endpoints=tuple(self._endpoints),
+            waits=self._summed_waits(),
         )
+
+    def _summed_waits(self) -> tuple[Wait, ...]:
+        waits = [Wait(reason, seconds) for reason, seconds in self._waited.items()]
+        return tuple(sorted(waits, key=lambda wait: -wait.seconds))
 
     @property
     def unfinished(self) -> frozenset[str]:
@@ -178,6 +186,9 @@ class TransferRun:
             return True
         left = self._size - self._held
         return not scheduler.has_pending and left < max(_LITTLE, self._rate * _SOON_SECONDS)
+
+    def _way(self, route: t.Route, location: t.Location) -> Proxy | None:
+        return self.client.proxies.find(location.url, route.endpoint)
 
     def allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
         """Take in how many requests an endpoint still allows; may be called by any thread."""
@@ -250,6 +261,7 @@ class TransferRun:
                             command.location.url,
                             command.sources,
                             command.connections,
+                            self._way(command.route, command.location),
                         )
                     )
                 case t.Cancel():
@@ -287,7 +299,8 @@ class TransferRun:
                 self._actors.locate(command)
             case t.AddSource():
                 self._use(command.route)
-                self.mover.add_source(command.transfer, command.location.url)
+                way = self._way(command.route, command.location)
+                self.mover.add_source(command.transfer, command.location.url, way)
             case t.MoveDirect():
                 self._use(command.route)
                 self._actors.fetch(command)
@@ -334,7 +347,8 @@ class TransferRun:
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._shown_at < _SHOW_SECONDS:
+        since = now - self._shown_at
+        if since < _SHOW_SECONDS:
             return
         self._shown_at = now
         verifying = tuple(self._verifying.values())
@@ -347,6 +361,8 @@ class TransferRun:
         self._held = min(held, self._size)
         self._rate = rate = self._meter.add(now, self._bytes_fetched)
         waiting = self._scheduler.waiting(now)
+        if waiting is not None:
+            self._waited[waiting.reason] = self._waited.get(waiting.reason, 0.0) + since
         active = [
             ActiveTransfer(transfer.label, transfer.size, done, speed)
             for transfer, done, speed in self.mover.statuses()
@@ -374,4 +390,6 @@ def _describe(waiting: Waiting) -> str:
     seconds = format_seconds(waiting.seconds)
     if waiting.is_over:
         return f"{waiting.reason} for {seconds}"
+    if waiting.seconds < 1:
+        return f"waiting: {waiting.reason}"
     return f"waiting {seconds}: {waiting.reason}"

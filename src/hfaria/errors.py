@@ -76,6 +76,10 @@ class InvalidSpec(UsageError):
     hint = "a repo is named `namespace/name`, or `hf://datasets/namespace/name@revision`"
 
 
+class VariantNotFound(UsageError):
+    """No variant of a repo, or more than one, goes by the name that was given."""
+
+
 class InvalidConfig(UsageError):
     """The configuration file or an environment variable can't be understood."""
 

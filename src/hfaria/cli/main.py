@@ -10,6 +10,7 @@ from contextlib import suppress
 import click
 
 from hfaria import __version__
+from hfaria.cli.files import files_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
@@ -24,7 +25,8 @@ def cli() -> None:
     """Fetch Hugging Face repos: resumable, verified, laid out as a Hugging Face cache."""
 
 
-cli.add_command(pull_command)
+for _command in (pull_command, files_command):
+    cli.add_command(_command)
 
 
 def run(arguments: list[str]) -> ExitCode:

@@ -25,18 +25,18 @@ EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
 
 def print_error(error: HfariaError) -> None:
     """Print what, where, whose, and on a line of its own what next."""
-    sys.stderr.write(f"error: {_plain(error.message)}\n")
+    sys.stderr.write(f"error: {plain(error.message)}\n")
     if isinstance(error, PreflightFailed) and len(error.problems) > 1:
         for problem in error.problems:
-            sys.stderr.write(f"  - {_plain(problem)}\n")
+            sys.stderr.write(f"  - {plain(problem)}\n")
     if isinstance(error, PartialPull) and len(error.receipt.failed) > 1:
         failed = error.receipt.failed
         for file in failed[:_MOST_FAILURES]:
-            sys.stderr.write(f"  - {_plain(file.path)}: {_plain(file.reason)}\n")
+            sys.stderr.write(f"  - {plain(file.path)}: {plain(file.reason)}\n")
         if len(failed) > _MOST_FAILURES:
             sys.stderr.write(f"  - and {len(failed) - _MOST_FAILURES} more\n")
     if error.hint:
-        sys.stderr.write(f"hint: {_plain(error.hint)}\n")
+        sys.stderr.write(f"hint: {plain(error.hint)}\n")
 
 
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def print_preview(preview: Preview) -> None:
     ]
     for file in plan.files:
         state = "cached" if file.path in cached else "fetch"
-        lines.append(f"{format_size(file.size):>8}  {state:<6}  {_plain(file.path)}")
+        lines.append(f"{format_size(file.size):>8}  {state:<6}  {plain(file.path)}")
     free = preview.filesystem.free_bytes
     lines += [
         "",
@@ -150,6 +150,6 @@ def print_preview(preview: Preview) -> None:
     click.echo("\n".join(lines))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Keep a hostile file name from driving the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfaria import __version__
-from hfaria.cache.filesystem import has_symlinks, nearest_existing, probe
-from hfaria.cache.hub_cache import HubCache
-from hfaria.cache.local_dir import LocalDir
+from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
-from hfaria.hub.client import HubClient, Timeouts
-from hfaria.hub.token import token_source
-from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
 from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
@@ -28,8 +21,8 @@ from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
 from hfaria.rules.spec import is_commit
 from hfaria.rules.window import Window
+from hfaria.workflows.access import find_catalogue, open_cataloguer, open_client, open_store
 from hfaria.workflows.bandwidth import Bandwidth
-from hfaria.workflows.catalogue import Catalogue, Cataloguer
 from hfaria.workflows.engine_holder import EngineHolder
 from hfaria.workflows.patience import patiently
 from hfaria.workflows.transfer import Outcome, TransferRun
@@ -39,10 +32,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.cache.store import Store
+    from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
+    from hfaria.workflows.catalogue import Catalogue, Cataloguer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,43 +82,32 @@ def preview(request: PullRequest, *, settings: Settings, reporter: Reporter) -> 
 
 @contextmanager
 def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> Iterator[_Session]:
-    client = HubClient(
-        trusted=settings.trusted,
-        token_source=token_source(request.token, may_use_stored=settings.may_use_stored_token),
-        user_agent=f"hfaria/{__version__}",
-        ca_bundle=settings.ca_bundle,
-        timeouts=Timeouts.within(settings.patience_seconds),
-        on_bad_token=lambda host: reporter.warn(
-            f"the token is not accepted by {host}; going on without it"
-        ),
-    )
-    session = _Session(request, settings, reporter, client)
-    try:
-        yield session
-    finally:
-        session.cataloguer.close()
-        client.close()
+    store = open_store(request.spec, settings, request.local_dir)
+    with (
+        open_client(settings, reporter, request.token) as client,
+        open_cataloguer(
+            request.spec, store=store, client=client, settings=settings, reporter=reporter
+        ) as cataloguer,
+    ):
+        policy = RetryPolicy.for_patience(settings.patience_seconds)
+        yield _Session(request, settings, reporter, client, store, cataloguer, policy)
 
 
+@dataclass(frozen=True, slots=True)
 class _Session:
     """One pull with everything it talks to."""
 
-    def __init__(
-        self, request: PullRequest, settings: Settings, reporter: Reporter, client: HubClient
-    ) -> None:
-        self.request = request
-        self.settings = settings
-        self.reporter = reporter
-        self.client = client
-        self.started_at = time.monotonic()
-        self.policy = RetryPolicy.for_patience(settings.patience_seconds)
-        self.store = _make_store(request, settings)
-        self.cataloguer = Cataloguer(
-            client, request.spec, self.store, settings, self.policy, reporter
-        )
+    request: PullRequest
+    settings: Settings
+    reporter: Reporter
+    client: HubClient
+    store: Store
+    cataloguer: Cataloguer
+    policy: RetryPolicy
+    started_at: float = field(default_factory=time.monotonic)
 
     def preview(self) -> Preview:
-        catalogue = self._catalogue()
+        catalogue = find_catalogue(self.cataloguer, self.settings)
         plan = self._plan(catalogue)
         filesystem, problems = self._preflight(plan)
         return Preview(
@@ -136,7 +120,7 @@ class _Session:
         )
 
     def pull(self) -> Receipt:
-        catalogue = self._catalogue()
+        catalogue = find_catalogue(self.cataloguer, self.settings)
         plan = self._plan(catalogue)
         if not plan.files:
             self.reporter.warn(f"no file of `{plan.spec.label}` is asked for: nothing matches")
@@ -207,12 +191,6 @@ class _Session:
         self.store.finish(plan.commit_hash, plan.ref)
         return receipt
 
-    def _catalogue(self) -> Catalogue:
-        known = self.cataloguer.known()
-        if known is not None:
-            return known
-        return self.cataloguer.offline() if self.settings.is_offline else self.cataloguer.ask()
-
     def _plan(self, catalogue: Catalogue) -> Plan:
         spec = self.request.spec
         listing = catalogue.listing
@@ -267,18 +245,6 @@ class _Session:
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )
-
-
-def _make_store(request: PullRequest, settings: Settings) -> Store:
-    if request.local_dir is not None:
-        return LocalDir(LocalDirLayout(request.local_dir.expanduser()))
-    cache_dir = settings.cache_dir
-    existing = nearest_existing(cache_dir)
-    can_link = settings.allow_symlinks and (
-        not os.access(existing, os.W_OK) or has_symlinks(existing)
-    )
-    layout = RepoLayout(cache_dir, request.spec.folder_name)
-    return HubCache(layout, use_symlinks=can_link)
 
 
 def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:

@@ -414,6 +414,8 @@ def test_a_shown_command_does_what_it_says(
             ["pull", "org/name", "--dry-run", "--json"],
         ),
         ("## The groups: `hfaria files --json`", ["files", "org/name", "--json"]),
+        ("## The cache: `hfaria ls --json`", ["ls", "--json"]),
+        ("## The findings: `hfaria verify --json`", ["verify", "--json"]),
     ],
 )
 def test_the_keys_of_a_json_document_are_those_that_are_documented(

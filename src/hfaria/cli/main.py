@@ -11,6 +11,7 @@ import click
 
 from hfaria import __version__
 from hfaria.cli.files import files_command
+from hfaria.cli.kept import ls_command, verify_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
@@ -25,7 +26,7 @@ def cli() -> None:
     """Fetch Hugging Face repos: resumable, verified, laid out as a Hugging Face cache."""
 
 
-for _command in (pull_command, files_command):
+for _command in (pull_command, files_command, ls_command, verify_command):
     cli.add_command(_command)
 
 

@@ -160,7 +160,7 @@ class _Session:
         if any(map(window.is_large, plan.transfers)):
             engine.check()
         routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
-        self.store.prepare(catalogue.listing)
+        self.store.prepare(catalogue.listing, self.request.selection)
         with ExitStack() as stack:
             stack.callback(engine.close)
             mover = Mover(

@@ -416,6 +416,9 @@ def test_a_shown_command_does_what_it_says(
         ("## The groups: `hfaria files --json`", ["files", "org/name", "--json"]),
         ("## The cache: `hfaria ls --json`", ["ls", "--json"]),
         ("## The findings: `hfaria verify --json`", ["verify", "--json"]),
+        ("## The repair: `hfaria repair --json`", ["repair", "--json"]),
+        ("## The comparison: `hfaria outdated --json`", ["outdated", "--json"]),
+        ("## The leftovers: `hfaria clean --json`", ["clean", "--json"]),
     ],
 )
 def test_the_keys_of_a_json_document_are_those_that_are_documented(

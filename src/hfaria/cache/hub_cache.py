@@ -158,7 +158,7 @@ class HubCache:
 
     # --- publishing, in the order that is safe at every line ----------------------------------
 
-    def prepare(self, listing: Listing, wish: Selection) -> None:
+    def prepare(self, listing: Listing, wish: Selection | None) -> None:
         """Make the repo's folder and store the full listing.
 
         ``snapshots`` comes first: a repo folder without it is reported as corrupted. The listing
@@ -178,7 +178,8 @@ class HubCache:
                 listing,
                 staging=self.workspace.staging,
             )
-            records.note_wish(self.workspace, listing.commit_hash, wish)
+            if wish is not None:
+                records.note_wish(self.workspace, listing.commit_hash, wish)
 
     def publish(
         self,
@@ -292,6 +293,7 @@ class HubCache:
                 # Staged outside refs/, where a stray file would be read as a ref. No newline:
                 # huggingface_hub takes the whole text as the commit.
                 write_text(self.layout.ref(ref), [commit_hash], staging=self.workspace.staging)
+            records.compact(self.workspace, records.load(self.workspace).values())
             store.tidy(self.workspace)
 
 

@@ -93,6 +93,7 @@ def _snapshots(layout: RepoLayout, refs: Mapping[str, str], wishes: Wishes) -> I
             entries={entry.path: entry for entry in _entries(Path(folder.path), "")},
             listing=listing,
             wanted=None if listing is None else wanted_paths(wishes, listing),
+            is_asked=folder.name in wishes,
         )
 
 
@@ -148,6 +149,7 @@ def _ours(layout: RepoLayout) -> Iterator[Leftover]:
         (workspace.partials, LeftoverKind.PARTIAL),
         (workspace.staging, LeftoverKind.STAGED),
         (workspace.quarantine, LeftoverKind.QUARANTINE),
+        (workspace.mending, LeftoverKind.QUARANTINE),
     ):
         for entry in _scan(folder):
             path = Path(entry.path)

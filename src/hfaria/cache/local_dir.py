@@ -101,7 +101,7 @@ class LocalDir:
             return commit_hash
         return None
 
-    def prepare(self, listing: Listing, wish: Selection) -> None:  # noqa: ARG002 - files have records
+    def prepare(self, listing: Listing, wish: Selection | None) -> None:  # noqa: ARG002 - files have records
         """Make the folders and store the full listing."""
         with store_errors("preparing"):
             self.workspace.partials.mkdir(parents=True, exist_ok=True)

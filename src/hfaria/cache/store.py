@@ -54,10 +54,10 @@ class Store(Protocol):
     def view(self, files: tuple[RemoteFile, ...], commit_hash: str) -> View:
         """See what is here of ``files``; changes nothing."""
 
-    def prepare(self, listing: Listing, wish: Selection) -> None:
+    def prepare(self, listing: Listing, wish: Selection | None) -> None:
         """Make the folders and store the full listing, before anything is published.
 
-        ``wish`` is the part of it that is asked for.
+        ``wish`` is the part of it that is asked for, which is remembered.
         """
 
     def publish(
@@ -168,6 +168,6 @@ def tidy(workspace: Workspace) -> None:
     """Remove the workspace's folders as far as they are empty or hold nothing of use."""
     shutil.rmtree(workspace.staging, ignore_errors=True)
     shutil.rmtree(workspace.quarantine, ignore_errors=True)
-    for folder in (workspace.partials, workspace.root):
+    for folder in (workspace.partials, workspace.mending, workspace.root):
         with suppress(OSError):
             folder.rmdir()

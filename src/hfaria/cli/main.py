@@ -10,10 +10,13 @@ from contextlib import suppress
 import click
 
 from hfaria import __version__
+from hfaria.cli.clean import clean_command
 from hfaria.cli.files import files_command
 from hfaria.cli.kept import ls_command, verify_command
+from hfaria.cli.outdated import outdated_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
+from hfaria.cli.repair import repair_command
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.redact import redact
 
@@ -26,7 +29,15 @@ def cli() -> None:
     """Fetch Hugging Face repos: resumable, verified, laid out as a Hugging Face cache."""
 
 
-for _command in (pull_command, files_command, ls_command, verify_command):
+for _command in (
+    pull_command,
+    files_command,
+    ls_command,
+    verify_command,
+    repair_command,
+    outdated_command,
+    clean_command,
+):
     cli.add_command(_command)
 
 

@@ -58,13 +58,18 @@ class Completeness(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A commit in the cache. ``wanted`` are the paths that were asked for; None means all."""
+    """A commit in the cache.
+
+    ``wanted`` are the paths that were asked for; None means all. What ``is_asked`` for was so by
+    us: of what another tool fetched, a part may be all that was wanted.
+    """
 
     commit_hash: str
     refs: tuple[str, ...]
     entries: Mapping[str, Entry]
     listing: Listing | None
     wanted: frozenset[str] | None = None
+    is_asked: bool = True
 
     @property
     def expected(self) -> tuple[RemoteFile, ...]:
@@ -193,9 +198,15 @@ def orphans(blobs: Iterable[Blob], snapshots: Iterable[Snapshot]) -> tuple[Blob,
 
     A snapshot without a ref is no orphan, and nothing of it: who pulled by commit reads it.
     """
-    used = {entry.blob_name for snapshot in snapshots for entry in snapshot.entries.values()}
+    entries = [entry for snapshot in snapshots for entry in snapshot.entries.values()]
+    used = {entry.blob_name for entry in entries}
     # An entry that is missing can be made again from its blob.
-    wanted = {file.blob_name for snapshot in snapshots for file in snapshot.expected}
+    used |= {file.blob_name for snapshot in snapshots for file in snapshot.expected}
+    linked_hard = {(e.device, e.state.inode) for e in entries if e.state and e.blob_name is None}
     return tuple(
-        blob for blob in blobs if is_blob_name(blob.name) and blob.name not in used | wanted
+        blob
+        for blob in blobs
+        if is_blob_name(blob.name)
+        and blob.name not in used
+        and (blob.state is None or (blob.device, blob.state.inode) not in linked_hard)
     )

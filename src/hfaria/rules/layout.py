@@ -49,6 +49,11 @@ class Workspace:
         return self.root / "stage"
 
     @property
+    def mending(self) -> Path:
+        """Folder of blobs that were wrong and are being mended; kept until they are right."""
+        return self.root / "mending"
+
+    @property
     def records(self) -> Path:
         """What was verified, and in which state it was then."""
         return self.root / "verified.jsonl"

@@ -1,6 +1,7 @@
 """Which part of a commit was asked for, so that a part that is whole isn't called incomplete.
 
-Kept per commit as the selections of all pulls of it. A commit without any is wanted whole.
+Kept per commit as the selections of all pulls of it. Of a commit without any, nobody knows: it was
+another tool that fetched it.
 """
 
 from __future__ import annotations
@@ -22,20 +23,18 @@ Wishes = dict[str, tuple[Selection, ...]]
 
 def add_wish(wishes: Mapping[str, tuple[Selection, ...]], commit: str, wish: Selection) -> Wishes:
     """Return the wishes with one more; everything swallows every part."""
-    changed = dict(wishes)
-    if wish.is_everything:
-        changed.pop(commit, None)
-    elif wish not in changed.get(commit, ()):
-        changed[commit] = (*changed.get(commit, ()), wish)
-    return changed
+    known = wishes.get(commit, ())
+    if any(each == wish or each.is_everything for each in known):
+        return dict(wishes)
+    return {**wishes, commit: (wish,) if wish.is_everything else (*known, wish)}
 
 
 def wanted_paths(
     wishes: Mapping[str, tuple[Selection, ...]], listing: Listing
 ) -> frozenset[str] | None:
-    """Return the paths that were asked for, or None if that is all."""
+    """Return the paths that were asked for, or None if that is all, or nobody knows."""
     selections = wishes.get(listing.commit_hash, ())
-    if not selections:
+    if not selections or selections[0].is_everything:
         return None
     try:
         return frozenset(file.path for wish in selections for file in wish.apply(listing))

@@ -50,6 +50,8 @@ class PullRequest:
     refetch: bool = False
     """Fetch also what is published already, and replace it."""
     token: Secret | None = None
+    is_wish: bool = True
+    """Whether the selection is what the user wants of the commit, which is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,9 @@ class _Session:
         if any(map(window.is_large, plan.transfers)):
             engine.check()
         routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
-        self.store.prepare(catalogue.listing, self.request.selection)
+        self.store.prepare(
+            catalogue.listing, self.request.selection if self.request.is_wish else None
+        )
         with ExitStack() as stack:
             stack.callback(engine.close)
             mover = Mover(

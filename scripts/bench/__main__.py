@@ -10,7 +10,12 @@ from bench.options import make_parser, read_options, show
 if TYPE_CHECKING:
     from bench.results import Finding
 
-_NAMES = ("kills", "many_connections", "small_files", "gated", "corruption", "rerun", "memory")
+_NAMES = (
+    *("kills", "many_connections", "small_files", "gated", "corruption", "rerun", "memory"),
+    # Networks that fail, each in one run.
+    *("bad_line", "outages", "signed_urls", "rate_limits", "flipped_bytes", "stale_mirror"),
+    *("two_mirrors", "fail_over"),
+)
 
 
 def main() -> None:

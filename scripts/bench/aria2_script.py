@@ -39,7 +39,7 @@ def main() -> None:
     options = [
         *("--no-conf", "--quiet", "-c", "-k1M", "--file-allocation=none", "--no-netrc"),
         *(f"-x{connections}", f"-s{connections}", f"-j{jobs}", f"--dir={dest}"),
-        *("-i", str(listed), "--auto-file-renaming=false", "--max-tries=10", "--retry-wait=1"),
+        *("-i", str(listed), "--auto-file-renaming=false", "--max-tries=0", "--retry-wait=1"),
     ]
     os.execv(ARIA2C, [str(ARIA2C), *options])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,10 @@ TOOL_NAMES = (OURS, "hf download", "hubdl", "aria2c script")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One measured quantity; less is better. ``samples`` holds one value per round by tool."""
+    """One measured quantity; less is better. ``samples`` holds one value per round by tool.
+
+    An infinite one is of a run that failed.
+    """
 
     what: str
     samples: Mapping[str, tuple[float, ...]]
@@ -44,8 +48,8 @@ class Finding:
             "unit": self.unit,
             "target": self.target,
             "is_met": self.is_met,
-            "medians": {tool: self.median(tool) for tool in self.samples},
-            "samples": {tool: list(values) for tool, values in self.samples.items()},
+            "medians": {tool: _finite(self.median(tool)) for tool in self.samples},
+            "samples": {tool: [*map(_finite, values)] for tool, values in self.samples.items()},
             "notes": list(self.notes),
         }
 
@@ -86,6 +90,12 @@ def _cell(finding: Finding, tool: str) -> str:
     return _number(finding, median) + mark
 
 
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value
+
+
 def _number(finding: Finding, value: float) -> str:
+    if math.isinf(value):
+        return "fails"
     text = f"{value:.{finding.digits}f}"
     return f"{text} {finding.unit}".strip()

@@ -53,15 +53,20 @@ class RunningTool:
         """Tell whether the tool itself still runs."""
         return self.process.poll() is None
 
-    def finish(self) -> float:
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self.started_at
+
+    def finish(self, *, limit_seconds: float = _LIMIT_SECONDS) -> float:
         """Wait for a good end and return the seconds it took."""
         # Waiting with a time limit would look only every 50 ms.
-        limit = threading.Timer(_LIMIT_SECONDS, kill_tree, [self.process])
+        limit = threading.Timer(limit_seconds, kill_tree, [self.process])
         limit.daemon = True
         limit.start()
         code = self.process.wait()
         limit.cancel()
-        self.seconds = time.monotonic() - self.started_at
+        self.seconds = self.age_seconds
         if code != 0:
             words = self._log.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:]
             raise ToolFailedError(f"{list(self._command)} ended with {code}:\n{words}")

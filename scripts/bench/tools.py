@@ -28,6 +28,8 @@ class Job:
     repo_id: str
     endpoint: str
     dest: Path
+    others: tuple[str, ...] = ()
+    """Further endpoints, for a tool that takes several."""
     origin: str | None = None
     """The authoritative endpoint, where ``endpoint`` is a mirror of it."""
     revision: str | None = None
@@ -103,8 +105,10 @@ def _revision(job: Job) -> list[str]:
 
 
 def _hfaria(job: Job) -> list[str]:
+    endpoints = (job.endpoint, *job.others) if job.others else ()
     return [
         *(_program("hfaria"), "pull", job.repo_id, "--dest", str(job.dest)),
+        *(word for url in endpoints for word in ("--endpoint", url)),
         *("-x", str(job.connections), "-j", str(job.jobs), *_revision(job)),
     ]
 

@@ -48,7 +48,6 @@ from loopback_hub.effects import (
     Portal,
     RateLimit,
     RedirectTo,
-    Refuse,
     Replace,
     Reset,
     Stall,
@@ -56,6 +55,7 @@ from loopback_hub.effects import (
     WrongBytes,
 )
 from loopback_hub.faults import Fault
+from loopback_hub.outages import Blackhole, Refuse
 from loopback_hub.process import HubProcess
 from loopback_hub.records import Record
 from loopback_hub.repos import Commit, RepoSpec, StoredFile
@@ -67,6 +67,7 @@ __all__ = [
     "UNLICENSED_TOKEN",
     "AlterListing",
     "Behind",
+    "Blackhole",
     "BytesContent",
     "Close",
     "Commit",

@@ -14,6 +14,7 @@ GOOD_TOKEN = "hf_LoopbackGoodTokenForTestsOnly00001"
 """A token that may read every repo, private and gated."""
 UNLICENSED_TOKEN = "hf_LoopbackNoLicenceTokenForTests0002"
 """A token of someone who accepted no licence and sees no private repo."""
+TOKENS = (GOOD_TOKEN, UNLICENSED_TOKEN)
 
 
 def token_kind(authorization: str | None) -> TokenKind:

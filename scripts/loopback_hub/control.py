@@ -35,6 +35,8 @@ def call(hub: LoopbackHub, method: str, given: dict[str, Any]) -> object:
         return [asdict(record) for record in hub.records]
     if method == "urls":
         return hub.urls
+    if method == "sent_by_site":
+        return hub.sent_by_site
     if method == "add_mirror":
         return hub.add_mirror(**given)
     if method == "shape":

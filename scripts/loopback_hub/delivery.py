@@ -32,12 +32,25 @@ _FLUSH_CHECK_SECONDS = 0.005
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
+class SiteFlow:
+    """What all connections of a site have in common: whether bytes flow, and how many did.
+
+    ``sent`` counts the bytes of files.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+
 class Link:
     """One connection's share of its site's link."""
 
-    def __init__(self, number: int, peer: str, shape: Shape, total: Bucket) -> None:
+    def __init__(self, number: int, peer: str, shape: Shape, total: Bucket, flow: SiteFlow) -> None:
         self.number = number
         self.peer = peer
+        self.flow = flow
         self.is_new = True
         self.is_tls = False
         self.dice = random.Random(number)
@@ -83,6 +96,7 @@ class Delivery(web.StreamResponse):
         for pause in answer.pauses:
             if pause.after is None:
                 await asyncio.sleep(pause.seconds)
+        await self._link.flow.goes_on.wait()
         transport = request.transport
         if transport is None or transport.is_closing():
             return
@@ -107,7 +121,7 @@ class Delivery(web.StreamResponse):
         head = _head(answer, keeps_open=self._keeps_open)
         is_simple = not answer.pauses and not answer.resets_per_megabyte and not self._link.is_paced
         if is_simple and stop - start <= _SMALL and not answer.is_chunked:
-            self._entry.bytes_sent += stop - start
+            self._count(stop - start)
             transport.write(head + _read(answer, start, stop))
         else:
             transport.write(head)
@@ -137,6 +151,7 @@ class Delivery(web.StreamResponse):
             if link.is_paced:
                 await link.own.take(size)
                 await link.total.take(size)
+            await link.flow.goes_on.wait()
             if transport.is_closing():
                 return False
             odds = answer.resets_per_megabyte * size / _MEGABYTE
@@ -146,16 +161,21 @@ class Delivery(web.StreamResponse):
             if answer.is_chunked:
                 chunk = b"%x\r\n%b\r\n" % (size, chunk)
             # Counted first: a client may look at the records as soon as it has the bytes.
-            self._entry.bytes_sent += size
+            self._count(size)
             transport.write(chunk)
             unsent = transport.get_write_buffer_size()
             start += size
             try:
                 await request.writer.drain()
             except ConnectionError:
-                self._entry.bytes_sent -= min(size, unsent)
+                self._count(-min(size, unsent))
                 return False
         return True
+
+    def _count(self, size: int) -> None:
+        self._entry.bytes_sent += size
+        if self._entry.blob is not None:
+            self._link.flow.sent += size
 
     async def _stop(self, answer: Answer, transport: asyncio.Transport) -> None:
         self._keeps_open = False
@@ -218,7 +238,8 @@ def _head(answer: Answer, *, keeps_open: bool) -> bytes:
     start, stop = answer.sent_span
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
-    lines.append(f"Date: {formatdate(usegmt=True)}")
+    if answer.header("Date") is None:  # a fault may have set the clock
+        lines.append(f"Date: {formatdate(usegmt=True)}")
     if answer.span is not None:
         lines.append(f"Content-Range: bytes {start}-{stop - 1}/{answer.size}")
     if answer.is_chunked:

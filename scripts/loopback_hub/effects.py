@@ -1,13 +1,15 @@
 """What can go wrong with an answer, as small values.
 
 Most effects bend the answer the protocol gave. `Behind` and `Lacks` change which repos a site
-has, `Hangup` and `Refuse` act on connections, `RateLimit` counts requests.
+has, `Hangup` acts on the connection, `RateLimit` counts requests. Sites that are down as a whole
+are in `outages`.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -133,11 +135,6 @@ class Hangup(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse(Effect):
-    """Refuse connections and reset those that are open: the whole site is down."""
-
-
-@dataclass(frozen=True, slots=True)
 class Length(Effect):
     """Declare a Content-Length that is off by ``delta`` bytes, or none at all."""
 
@@ -198,22 +195,36 @@ class Replace(Effect):
 
 @dataclass(frozen=True, slots=True)
 class WrongBytes(Effect):
-    """Invert one byte: at offset ``at`` of the file, or amid what is sent."""
+    """Invert bytes: one at offset ``at`` of the file, or amid what is sent.
+
+    With ``within``, ``count`` of them at offsets drawn from the first so many bytes that are sent:
+    whoever asks for more than it reads, as aria2 does, gets them all the same.
+    """
 
     at: int | None = None
+    within: int | None = None
+    count: int = 1
+    seed: int = 0
 
     def concerns(self, answer: Answer) -> bool:
         """Act only if the byte is among those sent."""
         start, stop = answer.sent_span
         at = start if self.at is None else self.at
-        return answer.sends_body and start <= at < stop
+        return answer.sends_body and answer.status < 300 and start <= at < stop
 
     def alter(self, answer: Answer, scene: Scene) -> Answer:
         """Keep the size, change the content."""
         del scene
         start, stop = answer.sent_span
-        at = (start + stop) // 2 if self.at is None else self.at
-        return replace(answer, body=Flipped(_content(answer), at), may_compress=False)
+        offsets = [(start + stop) // 2 if self.at is None else self.at]
+        if self.within is not None:
+            dice = random.Random(f"{self.seed} {start} {answer.size}")
+            chosen = range(start, min(stop, start + self.within))
+            offsets = dice.sample(chosen, min(self.count, len(chosen)))
+        body = _content(answer)
+        for at in offsets:
+            body = Flipped(body, at)
+        return replace(answer, body=body, may_compress=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,16 +383,6 @@ class AlterListing(Effect):
         elif self.field_name == "sha256" and isinstance(lfs, dict):
             lfs["oid"] = self.value or "0" * 64
         entry.update({name: json.loads(text) for name, text in self.fields})
-
-
-EFFECTS: dict[str, type[Effect]] = {
-    effect.__name__: effect
-    for effect in (
-        *(Reset, Close, Stall, Status, Hangup, Refuse, Length, IgnoreRange, Portal, Replace),
-        *(WrongBytes, OtherVersion, Gzip, ETag, Headers, RateLimit, Behind, Lacks, RedirectTo),
-        *(NextLink, AlterListing),
-    )
-}
 
 
 def _has_more_than(answer: Answer, size: int) -> bool:

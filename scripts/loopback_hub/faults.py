@@ -13,7 +13,30 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from loopback_hub.answers import error_answer
-from loopback_hub.effects import EFFECTS, Effect, RateLimit, Refuse
+from loopback_hub.effects import (
+    AlterListing,
+    Behind,
+    Close,
+    Effect,
+    ETag,
+    Gzip,
+    Hangup,
+    Headers,
+    IgnoreRange,
+    Lacks,
+    Length,
+    NextLink,
+    OtherVersion,
+    Portal,
+    RateLimit,
+    RedirectTo,
+    Replace,
+    Reset,
+    Stall,
+    Status,
+    WrongBytes,
+)
+from loopback_hub.outages import Blackhole, Outage, Reach, Refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +61,15 @@ MatchKind = Literal[
     "other",
 ]
 
+EFFECTS: dict[str, type[Effect]] = {
+    effect.__name__: effect
+    for effect in (
+        *(Reset, Close, Stall, Status, Hangup, Refuse, Blackhole, Length, IgnoreRange, Portal),
+        *(Replace, WrongBytes, OtherVersion, Gzip, ETag, Headers, RateLimit, Behind, Lacks),
+        *(RedirectTo, NextLink, AlterListing),
+    )
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -47,8 +79,9 @@ class Fault:
     a file's bytes, whoever sends it. ``path`` is a glob for the URL's path, the file's path or
     the blob's name, where ``*`` crosses ``/``. Of the matching requests it skips ``skip``, then
     takes every ``every``-th, at most ``first`` of them, each with ``probability``; counted over
-    all, or ``per`` blob, URL path or connection. ``window`` (on, period) limits it in time:
-    it strikes for the first ``on`` seconds of each ``period``.
+    all, or ``per`` blob, URL path or connection. It is in force from ``begins`` to ``ends``,
+    seconds after it was added, and in between, with ``window`` (on, period), for the first ``on``
+    seconds of each ``period``.
     """
 
     effect: Effect
@@ -61,6 +94,8 @@ class Fault:
     every: int = 1
     skip: int = 0
     per: Literal["all", "blob", "path", "connection"] = "all"
+    begins: float = 0.0
+    ends: float | None = None
     window: tuple[float, float] | None = None
     seed: int = 0
 
@@ -105,16 +140,28 @@ class ActiveFault:
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self._started = time.monotonic()
+        self._sent_before: dict[str, int] = {}
         self._views: dict[RepoSpec, RepoSpec | None] = {}
         self._dice = random.Random(fault.seed)
         self._tally = _Tally()
 
     def is_on(self) -> bool:
-        """Tell whether the time window, if any, is open."""
-        if self.fault.window is None:
+        """Tell whether it is in force by now, still, and within its window, if it has one."""
+        fault = self.fault
+        elapsed = time.monotonic() - self._started - fault.begins
+        if elapsed < 0 or (fault.ends is not None and elapsed >= fault.ends - fault.begins):
+            return False
+        if fault.window is None:
             return True
-        on_seconds, period = self.fault.window
-        return (time.monotonic() - self._started) % period < on_seconds
+        on_seconds, period = fault.window
+        return elapsed % period < on_seconds
+
+    def reach(self, site: str, sent: int) -> Reach:
+        """Tell how this fault lets a site be reached that has sent so many bytes of files."""
+        effect = self.fault.effect
+        if not isinstance(effect, Outage) or self.fault.site not in {"*", site} or not self.is_on():
+            return Reach.OPEN
+        return effect.reach(sent - self._sent_before.setdefault(site, sent))
 
     def matches(self, sight: Sight) -> bool:
         """Tell whether the request is one this fault is for."""
@@ -210,14 +257,13 @@ class FaultBook:
             self._active = ()
         self._on_change()
 
-    def refuses(self, site: str) -> bool:
-        """Tell whether a site is down right now."""
-        return any(
-            isinstance(active.fault.effect, Refuse)
-            and active.fault.site in {"*", site}
-            and active.is_on()
-            for active in self._active
-        )
+    def reach(self, site: str, sent: int) -> Reach:
+        """Tell how a site is reached right now; of several faults the first that acts decides."""
+        for active in self._active:
+            reach = active.reach(site, sent)
+            if reach is not Reach.OPEN:
+                return reach
+        return Reach.OPEN
 
     def view(self, site: str, spec: RepoSpec | None) -> RepoSpec | None:
         """Return a repo as a site has it under the faults in force."""

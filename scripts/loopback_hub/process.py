@@ -127,7 +127,13 @@ class HubProcess(RecordQueries):
     def records(self) -> tuple[Record, ...]:
         """All records since the start or the last reset, in order of arrival."""
         listed = self.call("records")
-        return tuple(Record(**{**one, "faults": tuple(one["faults"])}) for one in listed)
+        tuples = ("faults", "strays")
+        return tuple(Record(**{**one, **{n: tuple(one[n]) for n in tuples}}) for one in listed)
+
+    @property
+    def sent_by_site(self) -> dict[str, int]:
+        """Bytes of files that each site has sent since the start; cheap to ask often."""
+        return dict(self.call("sent_by_site"))
 
     def reset_records(self) -> None:
         """Forget all records."""

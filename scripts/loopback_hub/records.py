@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Kind = Literal["api", "resolve", "bytes", "other"]
 TokenKind = Literal["none", "good", "no-licence", "unknown"]
@@ -15,6 +19,7 @@ class Record:
 
     ``kind`` follows the URL: a mirror that serves LFS bytes itself does so under ``resolve``.
     ``bytes_sent`` counts payload bytes handed to the network, growing until the answer ends.
+    ``strays`` names where a token came along that is not its header: the URL, a cookie.
     """
 
     time: float
@@ -35,6 +40,7 @@ class Record:
     download_counter: str | None
     peer: str
     connection: int
+    strays: tuple[str, ...]
     faults: tuple[str, ...]
 
     @property
@@ -65,6 +71,7 @@ class RecordEntry:
     blob: str | None = None
     status: int = 0
     bytes_sent: int = 0
+    strays: tuple[str, ...] = ()
     faults: tuple[str, ...] = field(default=())
 
     def frozen(self) -> Record:
@@ -88,6 +95,7 @@ class RecordEntry:
             download_counter=self.download_counter,
             peer=self.peer,
             connection=self.connection,
+            strays=self.strays,
             faults=self.faults,
         )
 
@@ -129,3 +137,21 @@ class RecordQueries:
     def requests_with_token(self, site: str | None = None) -> tuple[Record, ...]:
         """Return the requests that carried an Authorization header."""
         return tuple(record for record in self.requests(site=site) if record.has_token)
+
+    def leaks(self, *, trusted: Collection[str] = ("origin",)) -> tuple[Record, ...]:
+        """Return the requests by which a token got to a site that is not trusted, or into a URL."""
+        return tuple(
+            record
+            for record in self.records
+            if record.strays or (record.has_token and record.site not in trusted)
+        )
+
+    def statuses(
+        self, *, site: str | None = None, kind: str | None = None
+    ) -> collections.Counter[int]:
+        """Count the answers by their status; 0 is none."""
+        return collections.Counter(record.status for record in self.requests(site=site, kind=kind))
+
+    def sent_share(self, size: int) -> float:
+        """Return the bytes of files that all sites sent, as a share of ``size``."""
+        return self.file_bytes_sent() / size

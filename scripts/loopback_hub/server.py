@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from loopback_hub.access import token_kind
+from loopback_hub.access import TOKENS, token_kind
 from loopback_hub.certificates import Authority
 from loopback_hub.config import HubConfig, SiteSpec
 from loopback_hub.delivery import Delivery
@@ -116,6 +116,11 @@ class LoopbackHub(RecordQueries):
         """All records since the start or the last reset, in order of arrival."""
         return tuple(entry.frozen() for entry in tuple(self._entries))
 
+    @property
+    def sent_by_site(self) -> dict[str, int]:
+        """Bytes of files that each site has sent since the start; cheap to ask often."""
+        return {name: site.flow.sent for name, site in self._sites.items()}
+
     def reset_records(self) -> None:
         """Forget all records."""
         self._entries = []
@@ -189,11 +194,7 @@ class LoopbackHub(RecordQueries):
 
     async def _settle_outages(self) -> None:
         for name, site in self._sites.items():
-            is_down = self.faults.refuses(name)
-            if is_down and site.is_listening:
-                site.vanish()
-            elif not is_down and not site.is_listening:
-                await site.listen()
+            await site.settle(self.faults.reach(name, site.flow.sent))
 
     def _settle(self) -> None:
         # A site whose outage was just lifted must answer the caller's next request.
@@ -255,7 +256,7 @@ class LoopbackHub(RecordQueries):
             ),
             Scene(site.url, target, site.spec.prefix, self.urls),
         )
-        entry.status = bent.status
+        entry.status = 0 if bent.drops_connection else bent.status
         return Delivery(bent, link, entry)
 
     def _cdn_url(self) -> str:
@@ -297,4 +298,15 @@ def _new_entry(site: Site, request: web.BaseRequest, link: Link) -> RecordEntry:
         user_agent=headers.get("User-Agent"),
         cookie=headers.get("Cookie"),
         download_counter=headers.get("X-HF-Download-Counter"),
+        strays=_strays(request),
+    )
+
+
+def _strays(request: web.BaseRequest) -> tuple[str, ...]:
+    """Name the places, but for its header, in which a token came along."""
+    places = [("URL", request.raw_path), *request.headers.items()]
+    return tuple(
+        name
+        for name, text in places
+        if name.lower() != "authorization" and any(token in text for token in TOKENS)
     )

@@ -1,14 +1,16 @@
-"""One site: a listener that can vanish and come back, its connections, their answers."""
+"""One site: a listener that can vanish, fall silent and come back, and its connections."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from loopback_hub.delivery import Link, is_tls, reset
+from loopback_hub.delivery import Link, SiteFlow, is_tls, reset
+from loopback_hub.outages import Reach
 from loopback_hub.shaping import Bucket, Shape
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _BACKLOG = 512
 _STOP_SECONDS = 0.001
+_BIND_TRIES = 200
+_BIND_SECONDS = 0.01
 _SEND_BUFFER = 256 << 10
 _connection_numbers = iter(range(1, 1 << 62))
 
@@ -57,7 +61,10 @@ class Site:
         self._reserved, self.host = _reserve(spec.host)
         self.port: int = self._reserved.getsockname()[1]
         self.scheme = "http"
-        self._opening = asyncio.Lock()
+        self.flow = SiteFlow()
+        self._reach = Reach.REFUSED
+        self._settling = asyncio.Lock()
+        self._plug: tuple[socket.socket, ...] = ()
         self._server: _Server | None = None
         self._listener: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
@@ -67,44 +74,57 @@ class Site:
         """Base URL, prefix included."""
         return f"{self.scheme}://{self.host}:{self.port}{self.spec.prefix}"
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether connections are accepted."""
-        return self._listener is not None
-
     async def start(self, context: ssl.SSLContext | None) -> None:
         """Serve, over TLS if there is a context."""
         self._context = context
         self.scheme = "http" if context is None else "https"
         self._server = _Server(self)
-        await self.listen()
+        await self.settle(Reach.OPEN)
 
-    async def listen(self) -> None:
-        """Accept connections."""
+    async def settle(self, reach: Reach) -> None:
+        """Be reached like this from now on."""
         # Two who notice the end of an outage at once would both bind the port.
-        async with self._opening:
-            if self._server is None or self._listener is not None:
+        async with self._settling:
+            if self._server is None or reach is self._reach:
                 return
-            opened = _bound(self.host, self.port)
-            loop = asyncio.get_running_loop()
-            self._listener = await loop.create_server(
-                self._server, sock=opened, ssl=self._context, backlog=_BACKLOG
-            )
+            self._reach = reach
+            self._unplug()
+            if reach in {Reach.REFUSED, Reach.UNANSWERED}:
+                self._close_listener()
+            elif self._listener is None:
+                await self._listen(self._server)
+            if reach is Reach.UNANSWERED:
+                self._plug = _plugged(await _bound_again(self.host, self.port))
+            if reach in {Reach.OPEN, Reach.REFUSED}:
+                self.flow.goes_on.set()
+            else:
+                self.flow.goes_on.clear()
+            if reach is Reach.REFUSED:
+                for handler in tuple(self.links):
+                    if handler.transport is not None:
+                        reset(handler.transport)
 
-    def vanish(self) -> None:
-        """Refuse connections from now on, and reset those that are open."""
+    async def _listen(self, server: _Server) -> None:
+        opened = await _bound_again(self.host, self.port)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            server, sock=opened, ssl=self._context, backlog=_BACKLOG
+        )
+
+    def _close_listener(self) -> None:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        for handler in tuple(self.links):
-            if handler.transport is not None:
-                reset(handler.transport)
+
+    def _unplug(self) -> None:
+        for one in self._plug:
+            one.close()
+        self._plug = ()
 
     async def stop(self) -> None:
         """Close everything."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self._close_listener()
+        self._unplug()
         if self._server is not None:
             self._server.pre_shutdown()
             # Zero would mean to wait for ever.
@@ -125,7 +145,7 @@ class Site:
         """Start a connection's link."""
         name = transport.get_extra_info("peername") or ("unknown", 0)
         peer = f"{name[0]}:{name[1]}"
-        link = Link(next(_connection_numbers), peer, self.shape, self._total)
+        link = Link(next(_connection_numbers), peer, self.shape, self._total, self.flow)
         link.is_tls = is_tls(transport)
         raw = transport.get_extra_info("socket")
         if raw is not None:
@@ -162,3 +182,30 @@ def _bound(host: str, port: int) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+async def _bound_again(host: str, port: int) -> socket.socket:
+    """Bind a port that was given up just now.
+
+    A process that another thread is about to start holds a copy of the old listener for a moment.
+    """
+    for _ in range(_BIND_TRIES):
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        await asyncio.sleep(_BIND_SECONDS)
+    return _bound(host, port)
+
+
+def _plugged(deaf: socket.socket) -> tuple[socket.socket, ...]:
+    """Listen with a queue that is full already: the kernel drops further attempts to connect."""
+    deaf.listen(0)
+    waiting = [deaf]
+    for _ in range(2):  # the queue takes one more than it was told to
+        caller = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        caller.setblocking(False)  # noqa: FBT003  # its only form
+        caller.connect_ex(deaf.getsockname())
+        waiting.append(caller)
+    return tuple(waiting)

@@ -122,7 +122,7 @@ class GatedRepo(AccessDenied):
 class EndpointUnreachable(HubError):
     """No usable answer: connection refused, time-out, TLS failure, 5xx, rate limit."""
 
-    hint = "check the network, or name another endpoint with `--endpoint`"
+    hint = "name another endpoint with `--endpoint`, or see what `hfaria doctor` says"
 
 
 class NotAHub(HubError):

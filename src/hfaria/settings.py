@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
-from hfaria.rules.endpoint_order import put_in_order, read_address_book, trusted_endpoints
+from hfaria.rules.config_keys import check_config, endpoints_in
+from hfaria.rules.endpoint_order import (
+    put_in_order,
+    read_address_book,
+    strongest,
+    trusted_endpoints,
+)
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
+from hfaria.rules.proxies import Proxies, proxies_of, read_proxies
 from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
 from hfaria.rules.sizes import parse_duration, parse_size
 from hfaria.rules.staleness import Stale
@@ -27,7 +34,7 @@ else:  # pragma: no cover - depends on the interpreter
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 DEFAULT_RESERVE = "10GB"
 DEFAULT_JOBS = 4
@@ -38,30 +45,6 @@ MOST_CONNECTIONS = 16
 MOST_JOBS = 32
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
-_CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
-    "aria2_conf": str,
-    "aria2c": str,
-    "ca_bundle": str,
-    "cache_dir": str,
-    "connections": int,
-    "endpoint": str,
-    "endpoints": list,
-    "jobs": int,
-    "limit_rate": (str, int),
-    "mirrors": dict,
-    "origin": str,
-    "patience": (int, float, str),
-    "reserve": (str, int),
-    "rpc_secret_file": str,
-    "rpc_url": str,
-    "stale": str,
-    "trusted_endpoints": list,
-    "use_origin": bool,
-}
-_PROXY_VARIABLES = {
-    "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
-    "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
-}
 # Where systems keep their CA bundle when OpenSSL was not told (RHEL, Alpine, SUSE, macOS).
 _CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -122,10 +105,10 @@ class Settings:
     show_progress: bool
     engine_environ: Mapping[str, str] = field(repr=False)
     """The environment as it is; the engine's process gets it less its proxy variables."""
-    proxies: Mapping[str, str] = field(repr=False)
-    """By scheme, the proxies for the engine's transfers."""
-    no_proxy: tuple[str, ...]
-    """Hosts and networks that the engine reaches without it; `.name` is a domain."""
+    proxies: Proxies
+    """Which proxy each request goes through, whoever sends it."""
+    config_path: Path | None = None
+    """The config file, if there is one."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -152,10 +135,10 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
     book = read_address_book(config.get("mirrors", {}), origin, named_by=named("mirrors"))
     use_origin = _first(overrides.use_origin, config.get("use_origin"), default=True)
     endpoints = put_in_order(
-        _strongest(
+        strongest(
             [(text, "--endpoint") for text in overrides.endpoints],
             [(text, "HFARIA_ENDPOINTS") for text in _words(env.get("HFARIA_ENDPOINTS"))],
-            _configured_endpoints(config, named),
+            endpoints_in(config, named),
             [(text, "HF_ENDPOINT") for text in [env.get("HF_ENDPOINT")] if text],
         ),
         book,
@@ -217,9 +200,14 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         may_use_stored_token=not _is_true(env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
         engine_environ=dict(env),
-        proxies=_proxies(env),
-        no_proxy=_no_proxy(env),
+        proxies=read_proxies(env, proxies_of(endpoints)),
+        config_path=config_path if config_path.is_file() else None,
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, for whoever loads settings from a part of it."""
+    return dict(os.environ)
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
@@ -242,15 +230,7 @@ def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
         config = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise InvalidConfig(f"the config file `{path}` is not TOML: {exc}") from exc
-    for key, value in config.items():
-        if key not in _CONFIG_KEYS:
-            raise InvalidConfig(
-                f"the config file `{path}` has an unknown key `{key}`",
-                hint=f"known keys: {', '.join(_CONFIG_KEYS)}",
-            )
-        is_switch = _CONFIG_KEYS[key] is bool
-        if not isinstance(value, _CONFIG_KEYS[key]) or isinstance(value, bool) is not is_switch:
-            raise InvalidConfig(f"`{key}` in {path} has the wrong type")
+    check_config(config, path=str(path))
     return config, path
 
 
@@ -259,20 +239,6 @@ def _endpoint(*candidates: tuple[str | None, str]) -> Endpoint | None:
         if text:
             return parse_endpoint(text, named_by=source)
     return None
-
-
-def _strongest(*sources: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return what the first source names that names anything."""
-    return next((source for source in sources if source), [])
-
-
-def _configured_endpoints(
-    config: Mapping[str, Any], named: Callable[[str], str]
-) -> list[tuple[str, str]]:
-    if "endpoint" in config and "endpoints" in config:
-        raise InvalidConfig(f"{named('endpoint')} and `endpoints` say the same: keep one of them")
-    listed = [(str(text), named("endpoints")) for text in config.get("endpoints", ())]
-    return listed or [(text, named("endpoint")) for text in [config.get("endpoint")] if text]
 
 
 def _first(*candidates: bool | None, default: bool) -> bool:
@@ -391,37 +357,6 @@ def _system_ca_bundle() -> Path | None:
     import certifi  # noqa: PLC0415 - the last resort, and slow to import
 
     return Path(certifi.where())
-
-
-def _no_proxy(env: Mapping[str, str]) -> tuple[str, ...]:
-    # A bare name covers its subdomains too, as for curl and httpx; aria2 wants the dot for that.
-    names = [word.strip("[]") for word in _words(env.get("no_proxy") or env.get("NO_PROXY"))]
-    return tuple(
-        part
-        for name in names
-        for part in ([name] if name.startswith(".") or ":" in name else [name, f".{name}"])
-    )
-
-
-def _proxies(env: Mapping[str, str]) -> dict[str, str]:
-    if "*" in _words(env.get("no_proxy") or env.get("NO_PROXY")):
-        return {}
-    proxies: dict[str, str] = {}
-    for scheme, names in _PROXY_VARIABLES.items():
-        for name in names:
-            if env.get(name):
-                proxies[scheme] = _http_proxy(env[name], name)
-                break
-    return proxies
-
-
-def _http_proxy(url: str, name: str) -> str:
-    if url.lower().startswith("socks"):
-        raise InvalidConfig(
-            f"{name}: SOCKS proxies are not supported, and the engine can't use one",
-            hint="name an HTTP proxy in HTTPS_PROXY, or unset the variable",
-        )
-    return url
 
 
 def _words(text: str | None) -> list[str]:

@@ -128,7 +128,8 @@ def test_a_reference_that_says_it_all_refuses_options_that_say_it_again(user: Us
 def test_an_endpoint_where_nobody_listens_is_named(user: User) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    run = user.pull("org/model", "--endpoint", f"http://127.0.0.1:{port}", "--patience", "1")
+    url = f"http://127.0.0.1:{port}"
+    run = user.pull("org/model", "--endpoint", url, "--no-origin", "--patience", "1")
     assert f"127.0.0.1:{port} can't be reached" in refused(run, 5)
     assert "--endpoint" in run.hint
     assert not user.cache.exists()
@@ -151,7 +152,7 @@ def test_an_endpoint_that_speaks_no_http_is_named(user: User) -> None:
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        refused(user.pull("org/model", "--endpoint", url, "--patience", "1"), 5)
+        refused(user.pull("org/model", "--endpoint", url, "--no-origin", "--patience", "1"), 5)
         server.shutdown(socket.SHUT_RDWR)
     thread.join()
 

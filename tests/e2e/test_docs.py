@@ -19,14 +19,15 @@ from hfaria import errors, settings
 from hfaria.cli.main import cli
 from hfaria.cli.pull import pull_command
 from hfaria.errors import ExitCode, HfariaError
-from hfaria.rules import receipt
+from hfaria.rules import proxies, receipt
+from hfaria.rules.config_keys import CONFIG_KEYS
 from hfaria.rules.endpoints import KNOWN_MIRRORS
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
 from loopback_hub import Generated, LoopbackHub, repo
 from loopback_hub.__main__ import _parser as hub_parser
 from loopback_hub.builders import REAL_MODEL_ID
-from loopback_hub.effects import EFFECTS
+from loopback_hub.faults import EFFECTS
 from support.cli import user_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def rows(text: str) -> list[list[str]]:
 
 def codes_in(cells: Iterable[str]) -> list[str]:
     return [code for cell in cells for code in _CODE.findall(cell)]
+
+
+def keys_in(text: str) -> set[str]:
+    """Return every code in the first column."""
+    return set(codes_in(row[0] for row in rows(text)))
 
 
 def first_words(text: str) -> set[str]:
@@ -127,9 +133,11 @@ def test_the_options_that_exist_are_those_that_are_documented(path: str) -> None
     ],
 )
 def test_a_documented_default_is_the_default(option: str, default: object) -> None:
-    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria pull")
-    (meaning,) = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
-    assert f"Default: `{default}`." in meaning
+    text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    found = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
+    meanings = [each for each in found if "as for `hfaria pull`" not in each]
+    assert meanings
+    assert [each for each in meanings if f"Default: `{default}`." not in each] == []
 
 
 # --- exit codes and errors ------------------------------------------------------------------------
@@ -192,7 +200,7 @@ def test_no_page_names_a_variable_that_nobody_reads() -> None:
 def test_documented_variables_of_others_are_read_too() -> None:
     text = _FENCE.sub("", (REFERENCE / "configuration.md").read_text(encoding="utf-8"))
     named = {name for name in codes_in([text]) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", name)}
-    source = Path(settings.__file__).read_text(encoding="utf-8")
+    source = inspect.getsource(settings) + inspect.getsource(proxies)
     elsewhere = {"HF_TOKEN"}  # huggingface_hub reads it for us
     assert {name for name in named if f'"{name}"' not in source} == elsewhere
 
@@ -201,7 +209,7 @@ def test_the_config_keys_that_exist_are_those_that_are_documented() -> None:
     text = section(
         (REFERENCE / "configuration.md").read_text(encoding="utf-8"), "## The config file"
     )
-    assert first_words(text) == set(settings._CONFIG_KEYS)
+    assert first_words(text) == set(CONFIG_KEYS)
 
 
 def test_the_example_of_a_config_file_is_accepted(tmp_path: Path) -> None:
@@ -347,7 +355,10 @@ def test_a_shown_command_is_understood(
         given["reference"],
         repo_type=None if kind is None else RepoType(kind),
         revision=given["revision"],
-        filenames=given["filenames"],
+        filenames=given.get("filenames", ()),
+    )
+    _, warning = make_selection(
+        names=names, include=given.get("include", ()), exclude=given.get("exclude", ())
     )
     _, warning = make_selection(
         names=names, include=given["include"], exclude=given["exclude"], variant=given["variant"]
@@ -356,9 +367,9 @@ def test_a_shown_command_is_understood(
     overrides = settings.Overrides(
         endpoints=given["endpoints"],
         use_origin=given["use_origin"],
-        stale=given["stale"],
+        stale=given.get("stale"),
         trusted_endpoints=given["trusted_endpoints"],
-        patience=given["patience"],
+        patience=given.get("patience"),
     )
     config = tmp_path / "config.toml"
     config.touch()
@@ -429,3 +440,32 @@ def test_the_keys_of_a_json_document_are_those_that_are_documented(
     document = json.loads(run.stdout)
     text = (REFERENCE / "json.md").read_text(encoding="utf-8")
     assert first_words(section(text, heading)) == set(document)
+
+
+def test_the_keys_of_the_endpoints_are_those_that_are_documented(documented_hub: User) -> None:
+    run = documented_hub.run("mirrors", "org/name", "--json")
+    assert run.code == 0, run.stderr
+    heading = "## The endpoints: `hfaria mirrors --json`"
+    text = section((REFERENCE / "json.md").read_text(encoding="utf-8"), heading)
+    whole, each = text.split("Each of `endpoints`:")
+    assert keys_in(whole) == set(run.document)
+    assert keys_in(each) == set(run.document["endpoints"][0])
+
+
+@pytest.mark.aria2
+def test_the_keys_of_the_check_up_are_those_that_are_documented(documented_hub: User) -> None:
+    run = documented_hub.run("doctor", "org/name", "--json")
+    assert run.code == 0, run.stderr
+    heading = "## The check-up: `hfaria doctor --json`"
+    text = section((REFERENCE / "json.md").read_text(encoding="utf-8"), heading)
+    assert keys_in(text) == set(run.document)
+    assert set(run.document["checks"][0]) <= set(codes_in([text]))
+
+
+@pytest.mark.aria2
+def test_the_checks_that_are_made_are_those_that_are_documented(documented_hub: User) -> None:
+    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria doctor")
+    table = rows(text.split("| check |")[1].join(["| check |", ""]))
+    documented = {name for row in table for name in row[0].split(", ")}
+    made = {check["name"] for check in documented_hub.run("doctor", "--json").document["checks"]}
+    assert made | {"tls"} == documented  # the loopback Hub speaks plain HTTP here

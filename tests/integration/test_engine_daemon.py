@@ -16,7 +16,7 @@ import pytest
 
 from hfaria.engine.attached import AttachedDaemon
 from hfaria.engine.binary import EngineBinary, find_engine
-from hfaria.engine.daemon import ManagedDaemon, free_port
+from hfaria.engine.daemon import free_port
 from hfaria.engine.tunables import MUST_HAVES, load_tunables
 from hfaria.errors import EngineError, EngineLost, EngineNotFound, InvalidConfig
 from hfaria.redact import Secret
@@ -265,25 +265,6 @@ def test_neither_rpc_nor_loopback_transfers_touch_a_proxy(
             status = fetch(daemon.engine, tmp_path / BLOB_NAME, server.url("file"))
         assert status.status == "complete"
         assert proxy.lines == []
-
-
-def test_a_proxy_that_is_configured_is_used_for_other_hosts_only(
-    binary: EngineBinary, tmp_path: Path
-) -> None:
-    with RangeServer({}) as proxy, RangeServer({"file": CONTENT}) as server:
-        daemon = ManagedDaemon(
-            binary,
-            tunables=load_tunables().options,
-            environ=os.environ,
-            proxies={"http": f"http://127.0.0.1:{proxy.port}"},
-            runtime_parent=tmp_path,
-        )
-        with daemon:
-            near = fetch(daemon.engine, tmp_path / "near", server.url("file"))
-            far = fetch(daemon.engine, tmp_path / "far", "http://far.invalid/file")
-        assert (near.status, far.status) == ("complete", "error")
-        assert proxy.lines
-        assert all("far.invalid" in line for line in proxy.lines)
 
 
 def test_the_users_own_configuration_is_not_read(binary: EngineBinary, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -33,6 +35,7 @@ from loopback_hub import (
     UNLICENSED_TOKEN,
     AlterListing,
     Behind,
+    Blackhole,
     Close,
     ETag,
     Fault,
@@ -66,7 +69,7 @@ from loopback_hub import (
 )
 from loopback_hub import generated_repo as generated
 from loopback_hub.config import DEFAULT_SITES
-from loopback_hub.effects import EFFECTS
+from loopback_hub.faults import EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,6 +285,16 @@ def test_info_knows_branches_tags_and_pull_requests(hub: LoopbackHub) -> None:
         assert found.sha == spec.commit_id
 
 
+def test_commits_are_listed_newest_first_with_their_dates(hub: LoopbackHub) -> None:
+    api = HfApi(endpoint=hub.url(), token=False)
+    old, new = (commit.commit_id for commit in TINY.commits)
+    listed = api.list_repo_commits("org/tiny")
+    assert [commit.commit_id for commit in listed] == [new, old]
+    assert [commit.commit_id for commit in api.list_repo_commits("org/tiny", revision=old)] == [old]
+    assert listed[0].created_at == api.repo_info("org/tiny").last_modified
+    assert (listed[0].created_at - listed[1].created_at).total_seconds() == 6 * 3600
+
+
 def test_resolve_redirects_as_the_hub_does(hub: LoopbackHub) -> None:
     large = ask(weights_url(hub, "origin"), method="HEAD")
     assert large.status == 302
@@ -453,6 +466,74 @@ def test_outage_windows_open_and_close(hub: LoopbackHub) -> None:
     assert seen >= {b"down", b"HTTP/1.1 200"}
 
 
+def test_a_fault_begins_and_ends_when_told(hub: LoopbackHub) -> None:
+    befall(hub, Status(500), "api", begins=0.15, ends=0.3)
+    url, started, seen = f"{hub.url()}/api/models/gpt2", time.monotonic(), []
+    while time.monotonic() < started + 0.4:
+        seen.append(ask(url).status)
+    assert seen[0] == seen[-1] == 200
+    assert 500 in seen
+
+
+def test_an_outage_befalls_all_sites_at_once_and_cuts_what_is_under_way(hub: LoopbackHub) -> None:
+    hub.shape("mirror", Shape(rate_per_connection=2e6))
+    outage = Fault(Refuse(), begins=0.2)
+    hub.faults.add(outage)
+    _, body, ended = exchange(weights_url(hub))
+    assert 0 < len(body) < WEIGHTS.size
+    assert ended is ConnectionResetError
+    for site in hub.urls:
+        with pytest.raises(ConnectionRefusedError):
+            exchange(hub.url(site))
+    hub.faults.remove(outage)
+    assert exchange(weights_url(hub))[1] == WEIGHTS.whole()
+
+
+def test_a_site_dies_for_good_once_it_sent_so_much(hub: LoopbackHub) -> None:
+    hub.shape("mirror", Shape(rate_per_connection=5e6))
+    before = hub.sent_by_site["mirror"]
+    hub.faults.add(Fault(Refuse(after=700_000), site="mirror"))
+    assert len(exchange(weights_url(hub))[1]) < WEIGHTS.size
+    assert 700_000 <= hub.sent_by_site["mirror"] - before < 1_000_000
+    with pytest.raises(ConnectionRefusedError):
+        exchange(weights_url(hub))
+
+
+def until_silent(link: socket.socket, seconds: float = 0.1) -> bytes:
+    """Read what comes, until nothing has for so long or the connection ends."""
+    received = b""
+    link.settimeout(seconds)
+    with contextlib.suppress(TimeoutError):
+        while part := link.recv(1 << 16):
+            received += part
+    return received
+
+
+@pytest.mark.parametrize("drops_connects", [False, True])
+def test_a_black_hole_tells_nobody_and_goes_on_afterwards(
+    hub: LoopbackHub, *, drops_connects: bool
+) -> None:
+    host, port = hub.url("mirror").removeprefix("http://").split(":")
+    address = (host, int(port))
+    asked = f"GET {weights_url(hub).partition(port)[2]} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    hole = Fault(Blackhole(drops_connects=drops_connects), site="mirror")
+    hub.shape("mirror", Shape(rate_per_connection=5e6))
+    with socket.create_connection(address) as early, socket.socket() as late:
+        early.sendall(asked)
+        received = early.recv(1 << 16)
+        hub.faults.add(hole)
+        received += until_silent(early)
+        assert len(received) < WEIGHTS.size
+        late.setblocking(False)
+        late.connect_ex(address)
+        is_connected = bool(select.select([], [late], [], 0.1)[1])
+        assert is_connected != drops_connects
+        hub.faults.remove(hole)
+        received += until_silent(early, seconds=1.0)
+    assert received.endswith(WEIGHTS.whole())
+    assert exchange(weights_url(hub))[1] == WEIGHTS.whole()
+
+
 def test_lengths_lie(hub: LoopbackHub) -> None:
     for delta, mode in ((5000, "wrong"), (-5000, "wrong"), (0, "absent"), (0, "chunked")):
         befall(hub, Length(delta, mode), first=1)  # type: ignore[arg-type]
@@ -490,6 +571,19 @@ def test_wrong_bytes_befall_the_first_delivery_of_each_blob(hub: LoopbackHub) ->
     assert (len(first), second) == (WEIGHTS.size, WEIGHTS.whole())
 
 
+def test_wrong_bytes_lie_within_what_a_client_reads_of_the_first_delivery(
+    hub: LoopbackHub,
+) -> None:
+    for _ in range(2):
+        befall(hub, WrongBytes(within=5000, count=3, seed=8), first=1, per="blob")
+        first, second = (ask(weights_url(hub), Range="bytes=9000-").body for _ in range(2))
+        wrong = [n for n in range(len(first)) if first[n] != second[n]]
+        assert second == WEIGHTS.read(9000, WEIGHTS.size - 9000)
+        assert len(wrong) == 3
+        assert max(wrong) < 5000
+        hub.faults.clear()
+
+
 def test_two_versions_mix_behind_one_url(hub: LoopbackHub) -> None:
     befall(hub, OtherVersion(), every=2)
     one, two = (ask(weights_url(hub), Range="bytes=0-99") for _ in range(2))
@@ -509,6 +603,12 @@ def test_headers_go_missing_or_odd(hub: LoopbackHub) -> None:
     assert dropped["x-cache"] == "HIT"
 
 
+def test_a_wrong_clock_shows_in_one_date(hub: LoopbackHub) -> None:
+    date = "Thu, 01 Jan 2015 00:00:00 GMT"
+    befall(hub, Headers(add=(("Date", date),)), "resolve")
+    assert ask(weights_url(hub), method="HEAD").headers["date"] == date
+
+
 def test_rate_limit_counts_its_kind_only(hub: LoopbackHub) -> None:
     befall(hub, RateLimit(2, window_seconds=60), "resolve", site="origin")
     statuses = [ask(weights_url(hub, "origin")) for _ in range(3)]
@@ -516,6 +616,19 @@ def test_rate_limit_counts_its_kind_only(hub: LoopbackHub) -> None:
     assert statuses[0].headers["ratelimit"] == '"api";r=1;t=60'
     assert statuses[2].headers["retry-after"] == "60"
     assert ask(f"{hub.url()}/api/models/org/tiny").status == 200
+
+
+def test_api_and_resolve_have_limits_of_their_own(hub: LoopbackHub) -> None:
+    befall(hub, RateLimit(1, 60, "api"), "api")
+    befall(hub, RateLimit(2, 60, "resolvers"), "resolve")
+    urls = (f"{hub.url()}/api/models/gpt2", weights_url(hub, "origin"))
+    api, resolve = ([ask(url) for _ in range(3)] for url in urls)
+    assert [reply.status for reply in api] == [200, 429, 429]
+    assert [reply.status for reply in resolve] == [302, 302, 429]
+    assert resolve[0].headers["ratelimit"] == '"resolvers";r=1;t=60'
+    assert api[0].headers["ratelimit-policy"] == '"fixed window";"api";q=1;w=60'
+    assert hub.statuses() == {200: 1, 302: 2, 429: 3}
+    assert hub.statuses(kind="api") == {200: 1, 429: 2}
 
 
 def test_a_mirror_lags_and_lacks(hub: LoopbackHub) -> None:
@@ -585,6 +698,31 @@ def test_every_fault_survives_json(name: str) -> None:
     required = {"Stall": (1.5,), "Status": (503, "soon"), "RateLimit": (5,), "Lacks": (("a",),)}
     fault = Fault(EFFECTS[name](*required.get(name, ())), site="cdn", window=(1.0, 2.0), first=3)
     assert Fault.from_json(json.loads(json.dumps(fault.to_json()))) == fault
+
+
+# What it tells
+
+
+def test_leaks_are_tokens_away_from_the_origin_or_out_of_their_header(hub: LoopbackHub) -> None:
+    info = "/api/models/gpt2"
+    ask(f"{hub.url()}{info}", token=GOOD_TOKEN)
+    ask(f"{hub.url('mirror')}{info}")
+    assert hub.leaks() == ()
+    ask(f"{hub.url('mirror')}{info}", token=UNLICENSED_TOKEN)
+    ask(f"{hub.url()}{info}?token={GOOD_TOKEN}")
+    ask(f"{hub.url()}{info}", Referer=f"http://x/{GOOD_TOKEN}")
+    found = [(record.site, record.strays) for record in hub.leaks()]
+    assert found == [("mirror", ()), ("origin", ("URL",)), ("origin", ("Referer",))]
+    assert len(hub.leaks(trusted=("origin", "mirror"))) == 2
+
+
+def test_sent_bytes_are_counted_over_all_sites(hub: LoopbackHub) -> None:
+    before = hub.sent_by_site
+    ask(weights_url(hub, "origin"), follow=True)
+    ask(weights_url(hub), Range="bytes=0-749999")
+    sent = {site: count - before[site] for site, count in hub.sent_by_site.items()}
+    assert sent == {"origin": 0, "mirror": 750_000, "cdn": WEIGHTS.size}
+    assert hub.sent_share(WEIGHTS.size) == 1.5
 
 
 # Links
@@ -683,6 +821,7 @@ def test_a_hub_process_has_the_same_surface() -> None:
         url = f"{hub.url('mirror')}/org/tiny/resolve/main/model.safetensors"
         assert [ask(url).status for _ in range(2)] == [503, 200]
         assert hub.bytes_sent(blob=WEIGHTS.sha256) >= WEIGHTS.size
+        assert hub.sent_by_site["mirror"] == hub.file_bytes_sent() >= WEIGHTS.size
         assert [record.faults for record in hub.requests(site="mirror")] == [("Status",), ()]
         hub.reset_records()
         hub.faults.clear()

@@ -96,7 +96,8 @@ def test_the_engine_never_sees_the_token(hub: LoopbackHub, user: User) -> None:
 
 def test_a_token_stays_at_home_for_an_open_repo_at_a_mirror(hub: LoopbackHub, user: User) -> None:
     hub.put_repo(OPEN)
-    user.having(HF_TOKEN=GOOD_TOKEN, HF_ENDPOINT=hub.url("mirror")).pulled(OPEN.repo_id)
+    somebody = user.having(HF_TOKEN=GOOD_TOKEN, HF_ENDPOINT=hub.url("mirror"))
+    somebody.pulled(OPEN.repo_id, "--stale", "accept")
     assert hub.requests_with_token() == ()
     assert hub.requests(site="origin") == ()
 
@@ -202,7 +203,7 @@ def test_a_licence_that_is_missing_is_said_with_the_page_to_accept_it(
 
 def test_a_mirror_s_refusal_is_not_taken_for_the_hub_s(hub: LoopbackHub, user: User) -> None:
     hub.put_repo(CLOSED["private"])
-    run = user.having(HF_ENDPOINT=hub.url("mirror")).pull("org/private")
+    run = user.having(HF_ENDPOINT=hub.url("mirror")).pull("org/private", "--no-origin")
     refused(run, 5)
     assert hub.url("origin").removeprefix("http://") in run.hint
 
@@ -218,7 +219,7 @@ def test_a_mirror_that_is_behind_lacks_the_revision(hub: LoopbackHub, user: User
     hub.put_repo(OPEN)
     hub.faults.add(Fault(Behind(1), site="mirror"))
     run = user.having(HF_ENDPOINT=hub.url("mirror")).pull(
-        OPEN.repo_id, "--revision", OPEN.commit_id
+        OPEN.repo_id, "--revision", OPEN.commit_id, "--no-origin"
     )
     assert "no revision" in refused(run, 5)
 

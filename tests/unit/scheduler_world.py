@@ -120,6 +120,7 @@ class World:
             self.transfers, self.routes, self.policy, self.window, now=self.now
         )
         self.started_at = self.got_on_at = self.now
+        self.ended_at = float("inf")
         self._wanted = {each.blob_name for each in self.transfers}
         self._order = itertools.count()
         self._heap: list[tuple[float, int, t.Event, _Attempt | None]] = []
@@ -157,7 +158,10 @@ class World:
                 assert self.scheduler.handle([t.Ticked()], self.now + 1) == []
                 return self
             self._check_promises()
+            if self.scheduler.is_done:
+                self.ended_at = min(self.ended_at, self.now)
             if self.scheduler.is_done and not self._heap:
+                self.now = self.ended_at
                 self._check_the_end()
                 return self
             events = self._next_events()
@@ -206,6 +210,9 @@ class World:
             case t.Mismatched():
                 self._checking.remove(event.blob_name)
                 self.got_on_at = self.now
+                if event.was_salvaged:  # some of it is dropped, so there is no whole file
+                    self._arrived.discard(event.blob_name)
+                    self._held[event.blob_name] = self._held.get(event.blob_name, 0) // 2
             case t.Mended():
                 del self._moving[event.blob_name]
                 self._arrived.add(event.blob_name)
@@ -213,16 +220,22 @@ class World:
             case t.Reachable():
                 self._watched.remove(event.route)
             case t.EngineDied():
-                if not self._is_engine_alive or not self._with_engine():
-                    return  # nobody looks at an engine that has nothing to do
-                self._is_engine_alive = False
-                self.deaths += 1
-                if self._chance(self.weather.bytes_get_lost):
-                    for attempt in self._with_engine():
-                        self._held.pop(attempt.transfer.blob_name, None)
+                if not self._dies():
+                    return
             case t.Wanted() | t.Ticked() | t.Allowed():
                 pass
         events.append(event)
+
+    def _dies(self) -> bool:
+        """Let the engine die, unless nobody would notice."""
+        if not self._is_engine_alive or not self._with_engine():
+            return False
+        self._is_engine_alive = False
+        self.deaths += 1
+        if self._chance(self.weather.bytes_get_lost):
+            for attempt in self._with_engine():
+                self._held.pop(attempt.transfer.blob_name, None)
+        return True
 
     # --- obeying -----------------------------------------------------------------------------
 

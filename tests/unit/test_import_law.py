@@ -104,11 +104,11 @@ def test_each_module_imports_only_rooms_below_its_own() -> None:
 @pytest.mark.parametrize(
     ("packages", "home"),
     [
-        (("aria2p", "requests", "aria2c"), "engine"),
+        (("aria2p", "requests", "aria2c", "python_socks"), "engine"),
         (("tqdm",), "report"),
         (("click",), "cli"),
         (("tomllib", "tomli", "platformdirs"), "settings"),
-        (("huggingface_hub.utils.httpx", "huggingface_hub.get_token"), "hub"),
+        (("huggingface_hub.utils.httpx", "huggingface_hub.get_token", "socksio"), "hub"),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
@@ -169,7 +169,7 @@ def test_no_module_grows_too_long_and_each_says_why_it_exists(path: Path) -> Non
 def test_only_the_standard_library_and_our_dependencies_are_imported() -> None:
     declared = {
         "aria2c", "aria2p", "certifi", "click", "filelock", "huggingface_hub", "platformdirs",
-        "requests", "tomli", "tqdm", "typing_extensions",
+        "python_socks", "requests", "socksio", "tomli", "tqdm", "typing_extensions",
     }  # fmt: skip
     known = declared | set(sys.stdlib_module_names) | {"hfaria", "tomllib"}
     strangers = [

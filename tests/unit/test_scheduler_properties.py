@@ -175,3 +175,101 @@ def test_nothing_but_the_first_route_is_asked_while_all_is_well(
     assert {each for _, each in world.asked} <= {routes[0]}
     assert world.scheduler.retries == 0
     assert len(world.published) == sum(amount)
+
+
+# --- several endpoints ---------------------------------------------------------------------------
+
+NAMED = (route("first"), route("second"))
+THREE = (*NAMED, route("origin", is_fallback=True))
+HONEST_AND_UP = "origin.example"
+outages = st.lists(
+    st.tuples(
+        st.sampled_from(["first.example", "second.example"]),
+        st.floats(0, 60),
+        st.floats(1, 400),
+    ).map(lambda each: (each[0], each[1], each[1] + each[2])),
+    max_size=4,
+).map(tuple)
+some_liars = st.sampled_from(
+    [frozenset(), frozenset({"first.example"}), frozenset({"first.example", "second.example"})]
+)
+
+
+@settings(often, max_examples=250)
+@given(amounts, windows, weathers, outages, some_liars, seeds)
+def test_one_honest_endpoint_that_stays_is_enough(  # noqa: PLR0917 - what hypothesis draws
+    amount: tuple[int, int],
+    window: Window,
+    weather: Weather,
+    out: tuple[tuple[str, float, float], ...],
+    liars: frozenset[str],
+    seed: int,
+) -> None:
+    weather = replace(
+        weather,
+        faults_each=2,
+        engine_dies=0.0,
+        failures=TRANSIENT,
+        disk_fills_up_after=None,
+        mismatches=0.0,  # of the honest one
+        outages=out,
+        liars=liars,
+    )
+    world = World(several(amount), THREE, POLICY, window, weather, random.Random(seed)).run()
+    assert world.given_up == {}
+    assert world.stop is None
+    assert len(set(world.published)) == len(world.published) >= sum(amount)
+
+
+@often
+@given(amounts, windows, st.floats(1, 250), seeds)
+def test_a_total_outage_shorter_than_patience_is_waited_out(
+    amount: tuple[int, int], window: Window, length: float, seed: int
+) -> None:
+    out = tuple((route_.endpoint.host, 0.0, length) for route_ in THREE)
+    weather = Weather(outages=out)
+    world = World(several(amount), THREE, POLICY, window, weather, random.Random(seed)).run()
+    assert world.given_up == {}
+    assert len(world.published) == sum(amount)
+
+
+@often
+@given(amounts, windows, seeds)
+def test_a_total_outage_longer_than_patience_ends_with_it(
+    amount: tuple[int, int], window: Window, seed: int
+) -> None:
+    out = tuple((route_.endpoint.host, 0.0, 1e9) for route_ in THREE)
+    world = World(
+        several(amount), THREE, POLICY, window, Weather(outages=out), random.Random(seed)
+    ).run()
+    assert len(world.given_up) == sum(amount)
+    assert world.now - world.started_at <= POLICY.patience_seconds + POLICY.longest_wait_seconds
+
+
+@often
+@given(st.integers(0, 400), windows, st.sampled_from([(20, 10.0), (100, 10.0), (200, 5.0)]), seeds)
+def test_what_headers_allow_is_spent_and_hardly_a_request_more(
+    small: int, window: Window, allowance: tuple[int, float], seed: int
+) -> None:
+    weather = Weather(allowance=allowance)
+    world = World(
+        several((0, small)), (route(),), POLICY, window, weather, random.Random(seed)
+    ).run()
+    assert world.given_up == {}
+    assert world.limited <= 0.02 * world.requests
+    windows_needed = small // allowance[0] + 1
+    slowest = 25.0  # one file of the world
+    assert world.now - world.started_at <= (windows_needed + 1) * (allowance[1] + 1) + slowest
+
+
+@often
+@given(windows, seeds)
+def test_bytes_that_all_endpoints_send_wrong_end_with_every_one_asked(
+    window: Window, seed: int
+) -> None:
+    liars = frozenset(each.endpoint.host for each in THREE)
+    weather = Weather(liars=liars)
+    world = World(several((3, 3)), THREE, POLICY, window, weather, random.Random(seed)).run()
+    assert world.published == []
+    assert {failure.reason for failure in world.given_up.values()} == {Reason.MISMATCH}
+    assert all((name, each) in world.asked for name in world.given_up for each in THREE)

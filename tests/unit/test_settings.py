@@ -10,6 +10,7 @@ import pytest
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.redact import Secret
 from hfaria.rules.endpoints import KNOWN_MIRRORS, ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint
+from hfaria.rules.proxies import Proxies
 from hfaria.rules.staleness import Stale
 from hfaria.settings import (
     DEFAULT_CONNECTIONS,
@@ -56,7 +57,7 @@ def test_defaults(config: Path) -> None:
         settings.ca_bundle,
     )  # fmt: skip
     assert set(unset) == {None}
-    assert settings.proxies == {}
+    assert settings.proxies == Proxies()
     assert settings.engine_ca_bundle is not None
     assert settings.cache_dir.parts[-3:] == (".cache", "huggingface", "hub")
 
@@ -313,27 +314,18 @@ def test_transformers_can_say_offline_too(config: Path) -> None:
 @pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
 def test_a_proxy_is_read_and_not_shown(config: Path, name: str) -> None:
     settings = load(config, **{name: "http://me:swordfish@proxy.example:3128"})
-    assert settings.proxies["https"] == "http://me:swordfish@proxy.example:3128"
-    assert settings.engine_environ[name] == settings.proxies["https"]
+    proxy = settings.proxies.find("https://far.example/x", Endpoint("https://far.example"))
+    assert proxy is not None
+    assert proxy.reveal_url() == "http://me:swordfish@proxy.example:3128"
+    assert settings.engine_environ[name] == proxy.reveal_url()
     assert "swordfish" not in repr(settings)
 
 
-@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
-def test_a_star_means_no_proxy_at_all(config: Path, name: str) -> None:
-    proxy = "http://proxy.example:3128"
-    assert load(config, HTTPS_PROXY=proxy, **{name: "*"}).proxies == {}
-    some = load(config, HTTPS_PROXY=proxy, **{name: "localhost, .example"})
-    assert some.proxies == {"https": proxy}
-
-
-def test_each_scheme_has_its_proxy(config: Path) -> None:
-    one, other = "http://one.example:1", "http://other.example:2"
-    assert load(config, http_proxy=one, ALL_PROXY=other).proxies == {"http": one, "https": other}
-
-
-def test_a_socks_proxy_is_refused_in_one_line(config: Path) -> None:
-    with pytest.raises(InvalidConfig, match="ALL_PROXY: SOCKS"):
-        load(config, ALL_PROXY="socks5h://127.0.0.1:1080")
+def test_an_endpoint_s_own_proxy_is_for_all_that_it_leads_to(config: Path) -> None:
+    settings = load(config, BOOK, Overrides(endpoints=("lab",)), ALL_PROXY="socks5h://far:1")
+    lab, origin = (each.endpoint for each in settings.endpoints)
+    ways = [settings.proxies.find("https://cdn.example/x", each) for each in (lab, origin)]
+    assert [str(way) for way in ways] == ["http://proxy.example:3128", "socks5h://far:1"]
 
 
 # --- bad values ----------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import (
+from hfaria.cli.option_groups import (
     Saying,
     cache_option,
-    parse_repo,
     repo_type_option,
     saying_options,
     yes_option,
 )
+from hfaria.cli.options import read_reference
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import Overrides, load_settings
@@ -47,7 +47,7 @@ def clean_command(
     That is: blobs without entries, what runs that were cut left behind, and partial files of
     other tools. No revision is removed, with a ref or without.
     """
-    specs = [parse_repo(reference, repo_type) for reference in references]
+    specs = [read_reference(reference, repo_type, None) for reference in references]
     settings = load_settings(Overrides(cache_dir=cache_dir))
     from hfaria.workflows.clean import clean, find_leftovers  # noqa: PLC0415 - not for `--help`
 

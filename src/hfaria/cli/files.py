@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import (
+from hfaria.cli.option_groups import (
     Asking,
     Saying,
     asking_options,
     cache_option,
-    parse_repo,
     repo_type_option,
     revision_option,
     saying_options,
 )
+from hfaria.cli.options import read_reference
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.rules.sizes import count, format_size
 from hfaria.rules.variants import Group, Role, Variants, group_files
@@ -55,7 +55,7 @@ def files_command(
     A variant is what `--variant` of `hfaria pull` takes: one quantisation, precision or
     framework, with all its shards. What every variant needs comes along with it.
     """
-    spec = parse_repo(reference, repo_type, revision)
+    spec = read_reference(reference, repo_type, revision)
     settings = load_settings(asking.overrides(cache_dir))
     # The workflow brings the HTTP client along: `--help` and usage errors come without it.
     from hfaria.workflows.access import list_repo  # noqa: PLC0415

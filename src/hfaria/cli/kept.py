@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import (
+from hfaria.cli.option_groups import (
     Saying,
     cache_option,
-    parse_repo,
     repo_type_option,
     saying_options,
 )
+from hfaria.cli.options import read_reference
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.errors import HfariaError, MissingContent, WrongContent
 from hfaria.rules.findings import RepoFindings, Trouble
@@ -50,7 +50,7 @@ def ls_command(
     saying: Saying,
 ) -> None:
     """Show what the cache holds: repos, or the revisions of those that are named."""
-    specs = [parse_repo(reference, repo_type) for reference in references]
+    specs = [read_reference(reference, repo_type, None) for reference in references]
     settings = load_settings(Overrides(cache_dir=cache_dir))
     from hfaria.workflows.verify import find_repos  # noqa: PLC0415 - not for `--help`
 
@@ -183,7 +183,7 @@ def verify_command(
 
     Files that are as they were when they were verified are not read again.
     """
-    specs = [parse_repo(reference, repo_type) for reference in references]
+    specs = [read_reference(reference, repo_type, None) for reference in references]
     settings = load_settings(Overrides(cache_dir=cache_dir))
     from hfaria.workflows.verify import verify  # noqa: PLC0415 - not for `--help`
 

@@ -11,8 +11,10 @@ import click
 
 from hfaria import __version__
 from hfaria.cli.clean import clean_command
+from hfaria.cli.doctor import doctor_command
 from hfaria.cli.files import files_command
 from hfaria.cli.kept import ls_command, verify_command
+from hfaria.cli.mirrors import mirrors_command
 from hfaria.cli.outdated import outdated_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
@@ -37,6 +39,8 @@ for _command in (
     repair_command,
     outdated_command,
     clean_command,
+    mirrors_command,
+    doctor_command,
 ):
     cli.add_command(_command)
 

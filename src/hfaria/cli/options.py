@@ -1,98 +1,47 @@
-"""Options that several commands share, each group handed over as one value."""
+"""Options that commands about endpoints share, and how they are read."""
 
 from __future__ import annotations
 
-import functools
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from hfaria.errors import UsageError
 from hfaria.redact import Secret
-from hfaria.report.reporter import Reporter, make_reporter
-from hfaria.rules.spec import RepoSpec, RepoType, parse_reference
-from hfaria.rules.staleness import Stale
-from hfaria.settings import DEFAULT_PATIENCE_SECONDS, Overrides, read_secret
+from hfaria.rules.spec import RepoType, parse_reference
+from hfaria.settings import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hfaria.settings import Settings
+    from hfaria.rules.spec import RepoSpec
 
-    Command = Callable[..., Any]
+_F = TypeVar("_F", bound="Callable[..., object]")
 
-TOKEN_WARNING = "a token on the command line is visible to other users; prefer HF_TOKEN"  # noqa: S105
+DEFAULT_REPO = "sentence-transformers/all-MiniLM-L6-v2"
+"""Asked for unless another is named: public, 90 MB at most a file, and on most mirrors."""
 
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Whom to ask, and with which token."""
-
-    endpoints: tuple[str, ...] = ()
-    use_origin: bool | None = None
-    stale: str | None = None
-    trusted_endpoints: tuple[str, ...] = ()
-    token: str | None = None
-    token_file: Path | None = None
-    patience: str | None = None
-
-    def overrides(self, cache_dir: Path | None = None) -> Overrides:
-        """Return what it says about settings."""
-        return Overrides(
-            cache_dir=cache_dir,
-            endpoints=self.endpoints,
-            use_origin=self.use_origin,
-            stale=self.stale,
-            trusted_endpoints=self.trusted_endpoints,
-            patience=self.patience,
-        )
-
-    def secret(self, reporter: Reporter) -> Secret | None:
-        """Return the token that was given; warns about one that others can see."""
-        if self.token is not None and self.token_file is not None:
-            raise UsageError("`--token` and `--token-file` can't be used together")
-        if self.token_file is not None:
-            return read_secret(self.token_file, what="the token")
-        if self.token is not None:
-            reporter.warn(TOKEN_WARNING)
-            return Secret(self.token)
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Saying:
-    """What to print."""
-
-    as_json: bool = False
-    quiet: bool = False
-
-    def reporter(self, settings: Settings) -> Reporter:
-        """Return who shows progress on stderr."""
-        return make_reporter(sys.stderr, is_quiet=self.quiet, show_progress=settings.show_progress)
-
-
-_ASKING = (
+_ENDPOINT_OPTIONS = (
+    click.option(
+        "--repo-type",
+        "--type",
+        type=click.Choice([kind.value for kind in RepoType]),
+        help="Kind of repo.  [default: model]",
+    ),
+    click.option("--revision", help="Branch, tag, PR ref or commit.  [default: main]"),
     click.option(
         "--endpoint",
         "endpoints",
         multiple=True,
         metavar="URL",
-        help="Hub or mirror, or a short name; repeatable, in order.  [default: HF_ENDPOINT]",
+        help="Hub or mirror, or a short name; repeatable, in order.  [default: as for `pull`]",
     ),
     click.option(
         "--origin/--no-origin",
         "use_origin",
         default=None,
         help="Ask the origin after all others.  [default: yes]",
-    ),
-    click.option(
-        "--stale",
-        type=click.Choice([each.value for each in Stale]),
-        help="When the first endpoint is behind: take its commit, the origin's, or fail."
-        "  [default: say it and take the newest]",
     ),
     click.option(
         "--trust-endpoint",
@@ -105,73 +54,29 @@ _ASKING = (
     click.option(
         "--token-file", type=click.Path(path_type=Path), help="File that holds the token."
     ),
-    click.option(
-        "--patience",
-        metavar="TIME",
-        help="Give up after so long without any byte: 90s, 30m, 2h, forever."
-        f"  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
-    ),
-)
-_SAYING = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
-    click.option("-q", "--quiet", is_flag=True, help="Print only what is asked for."),
-    click.option("--debug", is_flag=True, help="Show tracebacks."),
 )
 
-cache_option = click.option(
-    "--dest",
-    "--cache-dir",
-    "cache_dir",
-    type=click.Path(path_type=Path, file_okay=True),
-    help="The Hugging Face cache.  [default: HF_HUB_CACHE]",
-)
-repo_type_option = click.option(
-    "--repo-type",
-    "--type",
-    type=click.Choice([kind.value for kind in RepoType]),
-    help="Kind of repo.  [default: model]",
-)
-revision_option = click.option("--revision", help="Branch, tag, PR ref or commit.  [default: main]")
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do it; without, only show it.")
 
-
-def asking_options(command: Command) -> Command:
-    """Add the options that say whom to ask; they arrive as ``asking``."""
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
-        names = Asking.__dataclass_fields__
-        asking = Asking(**{name: given.pop(name) for name in names})
-        return command(asking=asking, **given)
-
-    return _decorate(wrapped, _ASKING)
-
-
-def saying_options(command: Command) -> Command:
-    """Add `--json`, `-q` and `--debug`; they arrive as ``saying``."""
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
-        given.pop("debug")  # read before parsing, so that it covers parsing too
-        saying = Saying(given.pop("as_json"), given.pop("quiet"))
-        if saying.as_json and saying.quiet:
-            raise UsageError("`--json` and `-q` can't be used together")
-        return command(saying=saying, **given)
-
-    return _decorate(wrapped, _SAYING)
-
-
-def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
-    for option in reversed(options):
+def endpoint_options(command: _F) -> _F:
+    """Add the options that say which repo is meant, whom to ask, and with which token."""
+    for option in reversed(_ENDPOINT_OPTIONS):
         command = option(command)
     return command
 
 
-def parse_repo(text: str, repo_type: str | None, revision: str | None = None) -> RepoSpec:
-    """Read a repo's name or reference where no file of it can be meant."""
-    spec, names = parse_reference(
-        text, repo_type=None if repo_type is None else RepoType(repo_type), revision=revision
-    )
+def read_reference(reference: str, repo_type: str | None, revision: str | None) -> RepoSpec:
+    """Read a reference to a whole repo; raises `UsageError` for one to a file."""
+    kind = None if repo_type is None else RepoType(repo_type)
+    spec, names = parse_reference(reference, repo_type=kind, revision=revision)
     if names:
-        raise UsageError(f"`{text}` names a file; a whole repo is meant here")
+        raise UsageError(f"`{reference}` names a file; name the repo alone")
     return spec
+
+
+def read_token(token: str | None, token_file: Path | None) -> Secret | None:
+    """Return the token that was given, if one was."""
+    if token is not None and token_file is not None:
+        raise UsageError("`--token` and `--token-file` can't be used together")
+    if token_file is not None:
+        return read_secret(token_file, what="the token")
+    return None if token is None else Secret(token)

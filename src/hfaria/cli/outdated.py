@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import (
+from hfaria.cli.option_groups import (
     Asking,
     Saying,
     asking_options,
     cache_option,
-    parse_repo,
     repo_type_option,
     saying_options,
 )
+from hfaria.cli.options import read_reference
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.errors import EndpointUnreachable
 from hfaria.settings import load_settings
@@ -41,7 +41,7 @@ def outdated_command(
     saying: Saying,
 ) -> None:
     """Compare cached branches and tags with upstream; those of all repos if none is named."""
-    specs = [parse_repo(reference, repo_type) for reference in references]
+    specs = [read_reference(reference, repo_type, None) for reference in references]
     settings = load_settings(asking.overrides(cache_dir))
     if settings.is_offline:
         raise EndpointUnreachable(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfaria.errors import ExitCode, HfariaError, PreflightFailed
+from hfaria.redact import redact
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.sizes import count, format_seconds, format_size
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from hfaria.workflows.pull import Preview
 
 _MOST_FAILURES = 10
+_MOST_WAITS = 3
+_WORTH_SAYING_SECONDS = 1.0
 
 EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
     f"  {code.value:>3}  {code.meaning}" for code in ExitCode
@@ -57,6 +60,9 @@ def receipt_document(receipt: Receipt) -> dict[str, Any]:
         "listing_trust": receipt.listing_trust.value,
         "retries": receipt.retries,
         "seconds": round(receipt.seconds, 3),
+        "waits": [
+            {"reason": wait.reason, "seconds": round(wait.seconds, 3)} for wait in receipt.waits
+        ],
         "failed": [{"path": file.path, "reason": file.reason} for file in receipt.failed],
     }
 
@@ -108,6 +114,9 @@ def print_receipt(receipt: Receipt) -> None:
         what = "nothing had to be fetched"
     if receipt.retries:
         what += f", {count(receipt.retries, 'retry')}"
+    for wait in receipt.waits[:_MOST_WAITS]:
+        if wait.seconds >= _WORTH_SAYING_SECONDS:
+            what += f"\nwaited {format_seconds(wait.seconds)}: {plain(wait.reason)}"
     sys.stderr.write(
         f"done: {count(receipt.files, 'file')}, {format_size(receipt.size)} at commit "
         f"{receipt.commit_hash[:12]}\n{what}\n"
@@ -151,5 +160,10 @@ def print_preview(preview: Preview) -> None:
 
 
 def plain(text: str) -> str:
-    """Keep a hostile file name from driving the terminal."""
+    """Keep what others wrote, such as a hostile file name, from driving the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def said(text: str) -> str:
+    """Return what a server may have said as one line, without secrets, fit to be shown."""
+    return plain(redact(text).replace("\n", " "))

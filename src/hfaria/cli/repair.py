@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfaria.cli.kept import describe_findings, raise_for
-from hfaria.cli.options import (
+from hfaria.cli.option_groups import (
     Asking,
     Saying,
     asking_options,
     cache_option,
-    parse_repo,
     repo_type_option,
     saying_options,
 )
+from hfaria.cli.options import read_reference
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import load_settings
@@ -47,7 +47,7 @@ def repair_command(
 
     Of a large file whose bytes are wrong, only the wrong part is fetched. Rerun to resume.
     """
-    specs = [parse_repo(reference, repo_type) for reference in references]
+    specs = [read_reference(reference, repo_type, None) for reference in references]
     settings = load_settings(asking.overrides(cache_dir))
     from hfaria.workflows.repair import repair  # noqa: PLC0415 - brings the HTTP client along
 

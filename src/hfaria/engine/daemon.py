@@ -21,7 +21,7 @@ from hfaria.errors import EngineError, EngineLost
 from hfaria.redact import MASK, Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -62,8 +62,6 @@ class ManagedDaemon:
         tunables: Mapping[str, str],
         environ: Mapping[str, str],
         ca_certificate: Path | None = None,
-        proxies: Mapping[str, str] | None = None,
-        no_proxy: Sequence[str] = (),
         runtime_parent: Path | None = None,
         pick_port: Callable[[], int] = free_port,
         answer_seconds: float = ANSWER_SECONDS,
@@ -72,8 +70,6 @@ class ManagedDaemon:
         self._tunables = dict(tunables)
         self._environ = _child_environment(environ)
         self._ca_certificate = ca_certificate
-        self._proxies = dict(proxies or {})
-        self._no_proxy = tuple(no_proxy)
         self._runtime_parent = runtime_parent
         self._pick_port = pick_port
         self._answer_seconds = answer_seconds
@@ -240,9 +236,6 @@ class ManagedDaemon:
             options["log-level"] = "notice"  # there the log alone says that it listens
         if self._ca_certificate is not None:
             options["ca-certificate"] = str(self._ca_certificate)
-        if self._proxies:
-            options |= {f"{scheme}-proxy": proxy for scheme, proxy in self._proxies.items()}
-            options["no-proxy"] = ",".join([MUST_HAVES["no-proxy"], *self._no_proxy])
         lines = [f"{name}={value}" for name, value in options.items()]
         if any(set(line) & {"\n", "\r", "\0"} for line in lines):
             raise EngineError("an option of the engine has more than one line")

@@ -19,6 +19,7 @@ from hfaria.engine.partial import (
 )
 from hfaria.engine.rate import EngineRate
 from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
+from hfaria.engine.tunables import proxy_options
 from hfaria.engine.verdicts import failure_of_status
 from hfaria.errors import EngineLost
 from hfaria.rules.control_file import DEFAULT_PIECE_LENGTH
@@ -28,12 +29,14 @@ from hfaria.rules.preflight import LARGEST_WHOLE_ANSWER
 from hfaria.rules.transfers import Arrived, Cancelled, Event, Failed, Progressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from typing import Protocol
 
+    from hfaria.engine.bridge import Bridge
     from hfaria.engine.rpc import Engine, Poll, TransferStatus
     from hfaria.rules.plan import Transfer
+    from hfaria.rules.proxies import Proxy
 
     class Daemon(Protocol):
         """A daemon, managed or attached."""
@@ -63,12 +66,14 @@ class MoveRequest:
 
     ``sources`` is how many may come in all: aria2 limits connections for each host, and ranges in
     all, and the latter can't be raised once it moves. ``connections`` caps those to each source.
+    ``proxy`` is the way to the first source.
     """
 
     transfer: Transfer
     url: str
     sources: int = 1
     connections: int | None = None
+    proxy: Proxy | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +81,8 @@ class _Movement:
     transfer: Transfer
     held_at_start: int
     sources: int = 1
+    proxy: Proxy | None = None
+    is_bridged: bool = False
     status: TransferStatus | None = None
     hosts: frozenset[str] | None = None
 
@@ -93,6 +100,8 @@ class Mover:
     connections: int
     scope: str
     largest_whole_answer: int = LARGEST_WHOLE_ANSWER
+    bridge: Bridge | None = None
+    """For transfers whose way is none of aria2's, or whose sources may have different ways."""
     wall_clock: Callable[[], float] = time.time
     """A clock that goes on while the machine sleeps."""
     bytes_moved: int = 0
@@ -149,18 +158,30 @@ class Mover:
                 deliveries.note_held(held_ranges(path))
                 self._deliveries[name] = deliveries
             gid = gid_for(name, self.scope)
-            prepared[gid] = _Movement(transfer, state.held_bytes, each.sources)
-            requests.append(self._request(gid, each))
+            needs_bridge = each.sources > 1 or (each.proxy is not None and not each.proxy.is_plain)
+            movement = _Movement(
+                transfer,
+                state.held_bytes,
+                each.sources,
+                each.proxy,
+                is_bridged=self.bridge is not None and needs_bridge,
+            )
+            prepared[gid] = movement
+            requests.append(self._request(gid, each, movement))
         if requests:
             events += self._add(requests, prepared)
         return events
 
-    def add_source(self, transfer: Transfer, url: str) -> None:
+    def add_source(self, transfer: Transfer, url: str, proxy: Proxy | None = None) -> None:
         """Let the engine take bytes from ``url``, too; nothing if the transfer has ended."""
         gid = gid_for(transfer.blob_name, self.scope)
         movement = self._moving.get(gid)
         if movement is None or self._lost is not None:
             return
+        if movement.is_bridged and self.bridge is not None:
+            self.bridge.lead(gid, url, proxy)
+        elif proxy != movement.proxy:
+            return  # aria2 has one way for each transfer
         try:
             self._engine().change_uri(gid, remove=(), add=(url,))
         except EngineLost as exc:
@@ -177,8 +198,12 @@ class Mover:
         """Forget them: the transfer is published, given up, or begins anew."""
         self._deliveries.pop(transfer.blob_name, None)
 
-    def _request(self, gid: str, wanted: MoveRequest) -> AddRequest:
+    def _request(self, gid: str, wanted: MoveRequest, movement: _Movement) -> AddRequest:
         transfer = wanted.transfer
+        options = self._proxy_options(gid, wanted, movement)
+        if transfer.size > self.largest_whole_answer:
+            # With a HEAD first, all of aria2's GETs have a range; its first one has none otherwise.
+            options += (("use-head", "true"),)
         connections = min(self.connections, wanted.connections or self.connections)
         return AddRequest(
             gid=gid,
@@ -188,9 +213,19 @@ class Mover:
             split=connections * max(1, wanted.sources),
             connections=connections,
             min_split_size=_MIB,
-            # With a HEAD first, all of aria2's GETs have a range; its first one has none otherwise.
-            options=((("use-head", "true"),) if transfer.size > self.largest_whole_answer else ()),
+            options=options,
         )
+
+    def _proxy_options(
+        self, gid: str, wanted: MoveRequest, movement: _Movement
+    ) -> tuple[tuple[str, str], ...]:
+        proxy = wanted.proxy
+        if movement.is_bridged and self.bridge is not None:
+            self.bridge.lead(gid, wanted.url, proxy)
+            return self.bridge.options(gid)
+        if proxy is None:
+            return ()
+        return proxy_options(proxy)
 
     def _add(self, requests: list[AddRequest], prepared: dict[str, _Movement]) -> list[Event]:
         events: list[Event] = []
@@ -235,6 +270,7 @@ class Mover:
                 del self._moving[gid]
         if ended:
             self._engine().purge(ended)
+            self._forget_ways(ended)
             self._tell_rate()
         self._back_up()
         return events
@@ -306,7 +342,13 @@ class Mover:
             return []
         for gid in gids:
             self._moving.pop(gid, None)
+        self._forget_ways(gids)
         return [Cancelled(each.blob_name) for each in transfers]
+
+    def _forget_ways(self, gids: Iterable[str]) -> None:
+        if self.bridge is not None:
+            for gid in gids:
+                self.bridge.forget(gid)
 
     def forget_all(self) -> None:
         """After the engine's death: nothing is with it any more; the partials stay."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hfaria.rules.proxies import Proxy
+
 CONF_NAME = "aria2.conf"
 
 # Resuming is only safe with these; see `partial`. They can also be given per transfer.
@@ -64,6 +66,15 @@ _RESERVED = frozenset(
         *("index-out", "select-file", "force-save", "save-not-found", "hash-check-only"),
     }
 )
+
+
+def proxy_options(proxy: Proxy) -> tuple[tuple[str, str], ...]:
+    """Return the options of a transfer that goes through an HTTP proxy."""
+    options = [("all-proxy", str(proxy)), ("no-proxy", "")]
+    if proxy.username is not None:
+        password = "" if proxy.password is None else proxy.password.reveal()
+        options += [("all-proxy-user", proxy.username), ("all-proxy-passwd", password)]
+    return tuple(options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hfaria.engine.rpc import TransferStatus
 
 _STATUS = re.compile(r"status=(\d{3})")
+_NO_CONNECTION = re.compile(r"Failed to establish connection, cause: (.+?)\.?$")
 _REASONS = {
     2: Reason.TIMEOUT,
     5: Reason.STALLED,
@@ -47,6 +48,9 @@ def failure_of_status(status: TransferStatus) -> Failure:
         return failure_from_status(401, at_cdn=True)
     if code == _BAD_ANSWER:
         return Failure(Reason.EXPIRED, message)
+    refused = _NO_CONNECTION.search(message)
+    if refused is not None:
+        return Failure(Reason.UNREACHABLE, refused[1])
     if code in _REASONS:
         return Failure(_REASONS[code], message)
     lowered = message.lower()

@@ -39,6 +39,7 @@ def refuse(
     page = endpoint.join(spec.page_path)
     if response.is_redirect:
         target = redact_url(str(response.url.join(response.headers.get("location", ""))))
+        target = target.partition("?")[0]
         return LeftEndpoint(f"{endpoint.host} sends the request on to {target}")
     if code == "RevisionNotFound":
         return RevisionNotFound(

@@ -8,30 +8,42 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 
 from __future__ import annotations
 
-import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import huggingface_hub
 from huggingface_hub.utils import httpx
 
-from hfaria.errors import EndpointUnreachable, HfariaError, LeftEndpoint
+from hfaria.errors import (
+    LeftEndpoint,
+    NotAHub,
+)
+from hfaria.hub.failed_requests import TRANSPORT_ERRORS, RequestFailed, out_of_time, unreachable
+from hfaria.hub.limits import read_allowance, retry_after_seconds
 from hfaria.hub.pace import Pace
-from hfaria.redact import redact, redact_url
+from hfaria.hub.trust import trust
+from hfaria.redact import redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
+from hfaria.rules.proxies import Proxies, Proxy
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hfaria.hub.limits import Allowance
     from hfaria.redact import Secret
     from hfaria.rules.endpoints import Endpoint
 
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer that is read whole; a listing's page of 1,000 entries has less than 1 MiB."""
+
 _MOST_REDIRECTS = 5
+_FAREWELL_LENGTH, _FAREWELL_SECONDS = 1 << 16, 2.0
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
 
@@ -42,32 +54,14 @@ class Timeouts:
 
     connect: float = 15.0
     read: float = 30.0
+    whole: float = 300.0
+    """For an answer that is read whole; one that drips would never end otherwise."""
 
     @staticmethod
     def within(seconds: float) -> Timeouts:
         """Return limits none of which is longer than ``seconds``."""
         usual = Timeouts()
         return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How many more requests an endpoint takes, by the headers of an answer, until it counts anew.
-
-    ``resource`` is what it counts, such as ``api`` or ``resolve``.
-    """
-
-    resource: str
-    remaining: int
-    reset_seconds: float
-
-
-class RequestFailed(EndpointUnreachable):
-    """A request that got no usable answer; ``failure`` says whether asking again may help."""
-
-    def __init__(self, message: str, failure: Failure, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.failure = failure
 
 
 class TokenSource(Protocol):
@@ -91,6 +85,7 @@ class HubClient:
     timeouts: Timeouts = field(default_factory=Timeouts)
     on_bad_token: Callable[[str], None] = lambda _message: None
     on_allowance: Callable[[Endpoint, Allowance], None] = lambda _endpoint, _allowance: None
+    proxies: Proxies = field(default_factory=Proxies)
     pace: Pace = field(default_factory=Pace)
     """What streamed bodies may take a second."""
     _local: threading.local = field(default_factory=threading.local)
@@ -101,21 +96,24 @@ class HubClient:
     _token_is_known: bool = False
     _refused_at: set[str] = field(default_factory=set)
 
-    @property
-    def http(self) -> httpx.Client:
-        """This thread's connections, made at its first request.
+    def http(self, url: str, endpoint: Endpoint) -> httpx.Client:
+        """Return this thread's connections by the way to ``url``, made at its first request there.
 
         A pool that all threads share costs each request a walk over all connections, under one
         lock: a third more CPU at 64 threads, measured.
         """
-        client: httpx.Client | None = getattr(self._local, "client", None)
-        if client is None:
-            client = self._local.client = self._make_client()
+        proxy = self.proxies.find(url, endpoint)
+        mine: dict[Proxy | None, httpx.Client] | None = getattr(self._local, "clients", None)
+        if mine is None:
+            mine = self._local.clients = {}
+        if proxy not in mine:
+            client = self._make_client(proxy)
+            mine[proxy] = client
             with self._lock:
                 self._clients.append(client)
-        return client
+        return mine[proxy]
 
-    def _make_client(self) -> httpx.Client:
+    def _make_client(self, proxy: Proxy | None) -> httpx.Client:
         headers = {
             # In huggingface_hub's form; its own `build_hf_headers` takes 100 ms to look around.
             "user-agent": f"{self.user_agent}; hf_hub/{huggingface_hub.__version__}",
@@ -123,22 +121,23 @@ class HubClient:
         }
         with self._lock:
             if self._trust is None:
-                self._trust = _trust(self.ca_bundle)
+                self._trust = trust(self.ca_bundle)
         return httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
             follow_redirects=False,
             verify=self._trust,
+            proxy=None if proxy is None else proxy.reveal_url(),
+            trust_env=False,  # which proxy, is decided above
         )
 
     def leave(self) -> None:
         """Close this thread's connections; those of a thread that ends would stay until `close`."""
-        client: httpx.Client | None = getattr(self._local, "client", None)
-        if client is not None:
-            del self._local.client
-            with self._lock:
-                if client in self._clients:
-                    self._clients.remove(client)
+        mine: dict[Proxy | None, httpx.Client] = getattr(self._local, "clients", {})
+        self._local.clients = {}
+        with self._lock:
+            self._clients = [each for each in self._clients if each not in mine.values()]
+        for client in mine.values():
             client.close()
 
     def close(self) -> None:
@@ -231,14 +230,29 @@ class HubClient:
         headers: dict[str, str],
         timeout: httpx.Timeout,
     ) -> httpx.Response:
+        deadline = time.monotonic() + self.timeouts.whole
+        body = bytearray()
         try:
-            response = self.http.request(
+            with self.http(url, endpoint).stream(
                 method, url, headers=self._with_token(url, headers), timeout=timeout
-            )
-        except httpx.HTTPError as exc:
-            raise unreachable(exc, endpoint) from exc
+            ) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > LARGEST_ANSWER:
+                        raise NotAHub(f"{endpoint.host} answers without end where a Hub is brief")
+                    if time.monotonic() > deadline:
+                        raise out_of_time(endpoint)
+        except TRANSPORT_ERRORS as exc:
+            raise unreachable(exc, endpoint, self.proxies.find(url, endpoint)) from exc
         self.note_allowance(response, endpoint)
-        return response
+        # What is in the body is decoded by now, and as long as it is.
+        framing = {b"content-encoding", b"transfer-encoding"}
+        return httpx.Response(
+            response.status_code,
+            headers=[pair for pair in response.headers.raw if pair[0].lower() not in framing],
+            content=bytes(body),
+            request=response.request,
+        )
 
     def timeout(self, silence_seconds: float | None) -> httpx.Timeout:
         """Return the limits of one request, which may be narrower than the client's."""
@@ -252,10 +266,6 @@ class HubClient:
         allowance = read_allowance(response.headers)
         if allowance is not None and same_host(str(response.url), endpoint.url):
             self.on_allowance(endpoint, allowance)
-
-    def uses_proxy(self, url: str) -> bool:
-        """Tell whether requests to ``url`` go through a proxy."""
-        return bool(getproxies().get(urlsplit(url).scheme))
 
     def stream(
         self,
@@ -307,16 +317,17 @@ class StreamedAnswer:
         url = self._url
         for _ in range(_MOST_REDIRECTS):
             carries_token = self._client.carries_token(url)
-            request = self._client.http.build_request(
+            http = self._client.http(url, self._endpoint)
+            request = http.build_request(
                 "GET",
                 url,
                 headers=self._client._with_token(url, self._headers),  # noqa: SLF001
                 timeout=self._timeout,
             )
             try:
-                response = self._client.http.send(request, stream=True)
-            except httpx.HTTPError as exc:
-                raise unreachable(exc, self._endpoint) from exc
+                response = http.send(request, stream=True)
+            except TRANSPORT_ERRORS as exc:
+                raise self._unreachable(exc, url) from exc
             self._client.note_allowance(response, self._endpoint)
             if carries_token and self._client._drops_token(response, url, self._endpoint):  # noqa: SLF001
                 response.close()
@@ -327,10 +338,9 @@ class StreamedAnswer:
                 return response
             url = redirect_target(response, self._endpoint)
             try:
-                # Read to its end, the connection serves the next request; closed early it is lost.
-                response.read()
-            except httpx.HTTPError as exc:
-                raise unreachable(exc, self._endpoint) from exc
+                _finish(response)
+            except TRANSPORT_ERRORS as exc:
+                raise self._unreachable(exc, url) from exc
         raise LeftEndpoint(f"{self._endpoint.host} redirects in a circle ({redact_url(url)})")
 
     def __exit__(self, *_: object) -> None:
@@ -345,15 +355,29 @@ class StreamedAnswer:
             for piece in self._response.iter_raw(size):
                 self._client.pace.take(len(piece))
                 yield piece
-        except httpx.HTTPError as exc:
-            raise unreachable(exc, self._endpoint) from exc
+        except TRANSPORT_ERRORS as exc:
+            raise self._unreachable(exc, str(self._response.url)) from exc
+
+    def _unreachable(self, exc: Exception, url: str) -> RequestFailed:
+        proxy = self._client.proxies.find(url, self._endpoint)
+        error = unreachable(exc, self._endpoint, proxy)
+        if error.failure.reason is not Reason.UNREACHABLE or same_host(url, self._endpoint.url):
+            return error
+        # Where a redirect leads is out of reach: that says nothing of the endpoint.
+        host = urlsplit(url).netloc
+        failure = Failure(Reason.TRANSPORT, f"{host} can't be reached")
+        return RequestFailed(f"{host}, where {self._endpoint.host} leads, is out of reach", failure)
 
 
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
-    """Make the TLS settings once: reading a bundle takes longer than most requests."""
-    if ca_bundle is not None:
-        return ssl.create_default_context(cafile=str(ca_bundle))
-    return httpx.create_ssl_context()
+def _finish(response: httpx.Response) -> None:
+    """Read to the end, so that the connection serves the next request, unless that takes long."""
+    deadline = time.monotonic() + _FAREWELL_SECONDS
+    length = 0
+    for piece in response.iter_raw():
+        length += len(piece)
+        if length > _FAREWELL_LENGTH or time.monotonic() > deadline:
+            break
+    response.close()
 
 
 def redirect_target(response: httpx.Response, endpoint: Endpoint) -> str:
@@ -368,68 +392,6 @@ def says_bad_token(response: httpx.Response) -> bool:
     """Tell a token that is not accepted from a repo that hides: the Hub's 401 names the former."""
     message = response.headers.get("x-error-message", "").lower()
     return "x-error-code" not in response.headers or "invalid credentials" in message
-
-
-def unreachable(exc: httpx.HTTPError, endpoint: Endpoint) -> RequestFailed:
-    """Translate a transport error: what failed, at which endpoint, and whose move it is."""
-    text = redact(str(exc)).rstrip(".") or type(exc).__name__
-    if isinstance(exc, httpx.ConnectTimeout):
-        failure = Failure(Reason.UNREACHABLE, "no connection in time")
-        return RequestFailed(f"{endpoint.host} can't be reached: no connection in time", failure)
-    if isinstance(exc, httpx.TimeoutException):
-        failure = Failure(Reason.TIMEOUT)
-        return RequestFailed(f"{endpoint.host} did not answer in time", failure)
-    if "certificate" in text.lower():
-        failure = Failure(Reason.UNTRUSTED)
-        return RequestFailed(
-            f"{endpoint.host}: TLS certificate not trusted",
-            failure,
-            hint="if your network has its own CA, name its bundle with SSL_CERT_FILE",
-        )
-    if isinstance(exc, httpx.ProxyError):
-        failure = Failure(Reason.TRANSPORT, text)
-        return RequestFailed(
-            f"the proxy on the way to {endpoint.host} refused: {text}",
-            failure,
-            hint="check HTTPS_PROXY and NO_PROXY",
-        )
-    if isinstance(exc, httpx.ConnectError):
-        failure = Failure(Reason.UNREACHABLE, text)
-        return RequestFailed(f"{endpoint.host} can't be reached: {text}", failure)
-    failure = Failure(Reason.TRANSPORT, text)
-    return RequestFailed(f"the connection to {endpoint.host} was lost: {text}", failure)
-
-
-def retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """Return how long the server asks to wait: ``Retry-After`` (RFC 9110), else ``RateLimit``.
-
-    ``RateLimit: "api";r=0;t=55`` as in the IETF draft that the Hub follows.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
-    for part in headers.get("ratelimit", "").split(";"):
-        name, _, number = part.strip().partition("=")
-        if name == "t" and number.isdigit():
-            return float(number)
-    return None
-
-
-def read_allowance(headers: httpx.Headers) -> Allowance | None:
-    """Read ``RateLimit: "resolve";r=12;t=55``: the IETF draft's form, which the Hub sends."""
-    name, _, rest = headers.get("ratelimit", "").partition(";")
-    numbers = dict(part.strip().split("=", 1) for part in rest.split(";") if "=" in part)
-    remaining, reset = numbers.get("r", ""), numbers.get("t", "")
-    if not (remaining.isdigit() and reset.isdigit()):
-        return None
-    return Allowance(name.strip().strip('"'), int(remaining), float(reset))
-
-
-def failure_of(error: HfariaError) -> Failure:
-    """Read an error of this room as the scheduler's value."""
-    if isinstance(error, RequestFailed):
-        return error.failure
-    return Failure(Reason.REFUSED, error.message)
 
 
 def _host_key(url: str) -> str:

@@ -37,12 +37,24 @@ def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
 
     Raises `RepoNotFound`, `RevisionNotFound`, `AccessDenied`, `NotAHub` or `RequestFailed`.
     """
+    return read_head(ask_head(client, spec, endpoint), client, spec, endpoint)
+
+
+def ask_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> httpx.Response:
+    """Ask for what `read_head` reads."""
     url = endpoint.join(spec.head_path())
     # Without `expand` the answer names every file, which the tree lists anyway.
     query = "&".join(f"expand={name}" for name in _EXPAND[spec.repo_type])
     response = client.send("GET", f"{url}?{query}" if query else url, endpoint=endpoint)
     if response.status_code == 400:  # noqa: PLR2004 - a repo type or mirror that can't expand
         response = client.send("GET", url, endpoint=endpoint)
+    return response
+
+
+def read_head(
+    response: httpx.Response, client: HubClient, spec: RepoSpec, endpoint: Endpoint
+) -> Head:
+    """Read the answer to `ask_head`, or raise what it stands for."""
     document = _json(response, spec, endpoint, client)
     commit_hash = document.get("sha") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(commit_hash, str):
@@ -51,7 +63,7 @@ def resolve_head(client: HubClient, spec: RepoSpec, endpoint: Endpoint) -> Head:
         raise MalformedListing(f"{endpoint.host} names `{commit_hash[:60]}` as a commit")
     return Head(
         commit_hash,
-        is_gated=document.get("gated") not in {None, False},
+        is_gated=not (document.get("gated") is None or document.get("gated") is False),
         is_private=document.get("private") is True,
         last_modified=_moment(document.get("lastModified")),
     )

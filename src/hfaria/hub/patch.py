@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hfaria.errors import HubError
-from hfaria.hub.client import failure_of
+from hfaria.hub.failed_requests import failure_of
 from hfaria.hub.mend import RemoteContent
 from hfaria.rules.control_file import merge
 from hfaria.rules.failures import Failure, Reason

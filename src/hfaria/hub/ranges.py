@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hfaria.hub.client import retry_after_seconds
+from hfaria.hub.limits import retry_after_seconds
 from hfaria.rules.endpoints import same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
 
 _CONNECT_SECONDS = 3.0
-_FIRST_PAUSE_SECONDS = 0.25
+_FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
 _QUICK_SECONDS = 60.0
-_TICK_SECONDS = 0.25
+_TICK_SECONDS = 0.1
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -32,18 +32,19 @@ def wait_until_reachable(
 ) -> None:
     """Return when a connection succeeds; raises `InterruptedError` when cancelled.
 
-    A connection costs an endpoint next to nothing, so it is tried four times a second in the first
+    A connection costs an endpoint next to nothing, so it is tried ten times a second in the first
     minute of an outage, and every 3 s later on. Behind a proxy it takes a request to know.
     """
     _sleep(after_seconds, is_cancelled)
     started_at = time.monotonic()
     while not _answers(client, endpoint):
         is_short = time.monotonic() - started_at < _QUICK_SECONDS
-        _sleep(_FIRST_PAUSE_SECONDS if is_short else _LONGEST_PAUSE_SECONDS, is_cancelled)
+        is_cheap = is_short and client.proxies.find(endpoint.url, endpoint) is None
+        _sleep(_FIRST_PAUSE_SECONDS if is_cheap else _LONGEST_PAUSE_SECONDS, is_cancelled)
 
 
 def _answers(client: HubClient, endpoint: Endpoint) -> bool:
-    if client.uses_proxy(endpoint.url):
+    if client.proxies.find(endpoint.url, endpoint) is not None:
         try:
             client.send("HEAD", endpoint.url, endpoint=endpoint, silence_seconds=_CONNECT_SECONDS)
         except HubError:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hfaria.rules.route_health import RouteBook
 
 _WORTH_WAITING_SECONDS = 3.0
+_WORTH_THE_TRUTH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,8 @@ def choose(flight: Flight, book: RouteBook, now: float) -> Choice | None:
         if choice.opens_at > now:
             closed.append(choice)
             continue
-        is_second_choice = book.routes[index].is_fallback or index in flight.liars
-        for better in closed:
-            if better.why is UNPROVEN or (
-                is_second_choice and _is_worth_waiting(better, flight, book, now)
-            ):
-                return better
-        return choice
+        better = [each for each in closed if _is_worth_waiting(each, index, flight, book, now)]
+        return better[0] if better else choice
     return min(closed, key=lambda each: each.opens_at, default=None)
 
 
@@ -64,6 +60,15 @@ def _look(flight: Flight, index: int, book: RouteBook, now: float) -> Choice:
     return Choice(index, opens_at, why or Failure(Reason.TRANSPORT))
 
 
-def _is_worth_waiting(choice: Choice, flight: Flight, book: RouteBook, now: float) -> bool:
-    is_soon = choice.opens_at - now <= _WORTH_WAITING_SECONDS
-    return is_soon and not book.is_down(choice.route) and choice.route not in flight.liars
+def _is_worth_waiting(
+    better: Choice, other: int, flight: Flight, book: RouteBook, now: float
+) -> bool:
+    """Tell whether to wait for a better route that is closed, though another one is open."""
+    if better.why is UNPROVEN:
+        return True
+    seconds = better.opens_at - now
+    if other in flight.liars:
+        return better.route not in flight.liars and seconds <= _WORTH_THE_TRUTH_SECONDS
+    if book.routes[other].is_fallback:
+        return seconds <= _WORTH_WAITING_SECONDS and not book.is_down(better.route)
+    return False

@@ -79,6 +79,11 @@ def read_address_book(table: Mapping[str, Any], origin: Endpoint, *, named_by: s
     return AddressBook(origin, entries, tuple(trusted))
 
 
+def strongest(*sources: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what the first source names that names anything."""
+    return next((source for source in sources if source), [])
+
+
 def put_in_order(
     named: Sequence[tuple[str, str]], book: AddressBook, *, use_origin: bool
 ) -> tuple[ConfiguredEndpoint, ...]:

@@ -60,8 +60,11 @@ class Judge:
         elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
             flight.excluded.add(index)
         elif reason is not Reason.EXPIRED or flight.refused_signatures > 1:
-            name = flight.transfer.blob_name
-            commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
+            # A CDN that is out of reach says nothing of the endpoint that leads there.
+            was_endpoint = flight.phase is Phase.LOCATING or flight.location is None
+            if was_endpoint or reason is not Reason.UNREACHABLE:
+                name = flight.transfer.blob_name
+                commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
             self._avoid(flight, failure, now=now, got_on_at=got_on_at)
         flight.failed_at = now
         return self._verdict(flight, reason), commands
@@ -96,7 +99,7 @@ class Judge:
             flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)
         can_be_mended = flight.is_large and event.can_be_mended
         flight.served = served if can_be_mended else set()
-        untried = candidates(flight, self.book) - flight.served - flight.liars
+        untried = candidates(flight, self.book) - flight.liars
         if not untried and flight.mismatches > self.policy.refetches:
             return Verdict.GIVE_UP, failure
         return Verdict.MEND if can_be_mended else Verdict.BEGIN_ANEW, failure

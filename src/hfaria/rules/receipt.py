@@ -24,6 +24,14 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """How long nothing moved, for one reason, in all."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a pull did; ``bytes_fetched`` counts what came over the network in this run."""
 
@@ -38,6 +46,8 @@ class Receipt:
     retries: int
     seconds: float
     failed: tuple[FailedFile, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    """What nothing moved for, the longest first."""
     listing_trust: ListingTrust = ListingTrust.STORED
     listing_endpoint: str | None = None
     """Who listed the repo in this run."""

@@ -42,8 +42,11 @@ class RouteHealth:
     is_watched: bool = False
     held_until: float = 0.0
     hold: Failure = field(default_factory=lambda: Failure(Reason.RATE_LIMITED))
-    remaining: int | None = None
+    allowed: int | None = None
+    """The lowest that an answer allowed since the endpoint began to count anew."""
     resets_at: float = 0.0
+    unanswered: int = 0
+    """Requests that are under way and may not be counted in ``allowed``."""
     users: dict[str, int] = field(default_factory=dict)
     said_at: float = -_QUIET_SECONDS
     has_said_down: bool = False
@@ -57,10 +60,30 @@ class RouteBook:
     policy: RetryPolicy
     openings: int = 0
     """Grows whenever a route opens earlier than those who wait for it were told."""
+    _has_begun: bool = field(init=False, default=False)
     _health: list[RouteHealth] = field(init=False)
 
     def __post_init__(self) -> None:
         self._health = [RouteHealth() for _ in self.routes]
+
+    def begin(self, now: float) -> list[t.Command]:
+        """Take in, once, which routes were out of reach before the first transfer."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
+        commands: list[t.Command] = []
+        for index, route in enumerate(self.routes):
+            if route.down is None:
+                continue
+            health = self._health[index]
+            health.has_said_down, health.said_at = True, now
+            if route.down.retry_after_seconds is not None:
+                self.hold(index, now + route.down.retry_after_seconds, route.down)
+                continue
+            health.is_down, health.trials, health.why = True, 1, route.down
+            health.down_until = now + self.policy.wait_seconds(health.trials + 1)
+            commands += self._watch(index, now)
+        return commands
 
     def host(self, index: int) -> str:
         """Name a route as messages do."""
@@ -75,13 +98,22 @@ class RouteBook:
             return now + _SOON_SECONDS, health.why
         if health.held_until > now:
             return health.held_until, health.hold
-        if health.remaining is not None and health.remaining <= 0 and health.resets_at > now:
+        if health.allowed is not None and health.allowed <= self._unanswered(health):
             return health.resets_at, Failure(Reason.RATE_LIMITED)
         if not self.room(index):
             return now + _SOON_SECONDS, _FULL
         if not health.has_worked and len(health.users) >= _UNPROVEN_USERS:
             return now + _SOON_SECONDS, UNPROVEN
         return now, None
+
+    def tick(self, now: float) -> None:
+        """Let time go by: what endpoints allow counts anew when they said it would."""
+        for health in self._health:
+            if health.allowed is not None and health.resets_at <= now:
+                # How many it will be this time, the first answers tell.
+                health.allowed = None
+                health.has_worked = False
+                self.openings += 1
 
     def room(self, index: int) -> int:
         """Return how many more connections the route may have."""
@@ -96,8 +128,7 @@ class RouteBook:
         health.users[blob_name] = connections
         if health.is_down:
             health.trial = blob_name
-        if health.remaining is not None:
-            health.remaining -= 1
+        health.unanswered += 1
 
     def leave(self, index: int, blob_name: str) -> None:
         """Note that it doesn't any more."""
@@ -173,12 +204,16 @@ class RouteBook:
             return
         health = self._health[index]
         resets_at = now + event.reset_seconds
-        if health.remaining is None or resets_at > health.resets_at + 1.0:
+        health.unanswered = max(0, self._unanswered(health) - 1)
+        if health.allowed is None or resets_at > health.resets_at + 1.0:
             self.openings += 1
-            health.remaining = event.remaining - len(health.users)
-        else:
-            health.remaining = min(health.remaining, event.remaining)
+            health.allowed = event.remaining
+        health.allowed = min(health.allowed, event.remaining)
         health.resets_at = max(health.resets_at, resets_at)
+
+    def _unanswered(self, health: RouteHealth) -> int:
+        # A request that failed without an answer is under way no more.
+        return min(health.unanswered, len(health.users))
 
     def reachable(self, index: int, now: float) -> None:
         """Let one transfer try a route that can be connected to again."""

@@ -106,8 +106,9 @@ class Scheduler:
         Events about transfers that have ended are ignored.
         """
         self.now = max(now, self.now)
-        commands: list[t.Command] = []
+        commands: list[t.Command] = self._book.begin(self.now)
         openings = self._book.openings
+        self._book.tick(self.now)
         for event in events:
             if self._is_stopped:
                 break
@@ -237,7 +238,8 @@ class Scheduler:
             return
         self._book.reachable(index, self.now)
         for flight in self._flights.values():
-            if flight.phase is Phase.WAITING:
+            failure = flight.last_failures.get(index)
+            if failure is not None and failure.reason is Reason.UNREACHABLE:
                 flight.avoided.pop(index, None)
 
     # --- wrong bytes -------------------------------------------------------------------------
@@ -246,6 +248,7 @@ class Scheduler:
         self._got_on_at = self.now  # a long look at the bytes is no time without an answer
         flight.most_held_bytes = None  # bytes are set aside or compared: each one counts again
         if event.was_salvaged:  # our own optimism, not the server's fault
+            flight.is_mending = False
             self._retry(flight)
             return
         verdict, failure = self._judge.of_mismatch(flight, event, now=self.now)

@@ -182,7 +182,7 @@ def _contradiction(
 ) -> InconsistentListing:
     said = " and ".join(_said(endpoint, listing, path) for endpoint, listing in (ours, other))
     return InconsistentListing(
-        f"two endpoints disagree about commit {ours[1].commit_hash[:12]}: `{path}` {said}",
+        f"two endpoints disagree about commit {ours[1].commit_hash[:12]}: `{path}` is {said}",
         hint="one of the two listings was altered or damaged; leave its endpoint out",
     )
 
@@ -190,8 +190,8 @@ def _contradiction(
 def _said(endpoint: Endpoint, listing: Listing, path: str) -> str:
     file = next((file for file in listing.files if file.path == path), None)
     if file is None:
-        return f"is not at {endpoint.host}"
-    return f"is {file.blob_name[:12]}, {file.size} bytes at {endpoint.host}"
+        return f"absent at {endpoint.host}"
+    return f"{file.blob_name[:12]} ({file.size} bytes) at {endpoint.host}"
 
 
 def _identity(file: RemoteFile) -> tuple[int, str, str | None]:

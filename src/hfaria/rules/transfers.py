@@ -29,7 +29,8 @@ class Route:
 
     ``is_private``: the bytes are refused without the token. ``is_fallback``: used only where the
     others fail, never beside them. ``connections`` caps those to it, over all transfers.
-    ``holdings`` of None: it is taken to have every file at the plan's commit.
+    ``holdings`` of None: it is taken to have every file at the plan's commit. ``down`` is why it
+    could not be asked when the pull began, which the user was told.
     """
 
     endpoint: Endpoint
@@ -37,6 +38,7 @@ class Route:
     is_fallback: bool = False
     connections: int | None = None
     holdings: Holdings | None = None
+    down: Failure | None = None
 
     def has(self, blob_name: str) -> bool:
         """Tell whether the blob can be asked for here."""

@@ -49,6 +49,10 @@ def find_wait(flights: Iterable[Flight], book: RouteBook, now: float) -> Waiting
         return None
     index, failure = first_to_go.waits_for
     host = book.host(index)
-    is_limit = failure.reason is Reason.RATE_LIMITED
-    reason = f"{failure.reason.value} of {host}" if is_limit else f"{failure} ({host})"
+    if failure.reason is Reason.RATE_LIMITED:
+        reason = f"{failure.reason.value} of {host}"
+    elif host in failure.detail:
+        reason = str(failure)
+    else:
+        reason = f"{failure} ({host})"
     return Waiting(max(0.0, first_to_go.ready_at - now), reason)

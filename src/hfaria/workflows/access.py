@@ -38,6 +38,7 @@ def open_client(
         token_source=token_source(token, may_use_stored=settings.may_use_stored_token),
         user_agent=f"hfaria/{__version__}",
         ca_bundle=settings.ca_bundle,
+        proxies=settings.proxies,
         timeouts=Timeouts.within(settings.patience_seconds),
         on_bad_token=lambda host: reporter.warn(
             f"the token is not accepted by {host}; going on without it"

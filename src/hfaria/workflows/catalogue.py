@@ -17,6 +17,7 @@ from hfaria.errors import (
 )
 from hfaria.hub.answers import gated
 from hfaria.hub.listing import list_history
+from hfaria.rules.endpoints import Api
 from hfaria.rules.spec import is_commit
 from hfaria.rules.staleness import Lag, ListingTrust, Settled, Stale, measure_lag, newest
 from hfaria.rules.words import Candidate, Head, Word, authority, candidates, verdict
@@ -52,20 +53,13 @@ class Catalogue:
     head: Head | None = None
     words: tuple[Word, ...] = ()
     lacking: tuple[tuple[Endpoint, Listing, int], ...] = ()
+    sources: str = ""
+    """The endpoints that are asked for bytes before any other, as messages name them."""
 
     @property
     def listed_by(self) -> str | None:
         """Who listed it in this run."""
         return None if self.trust is ListingTrust.STORED else self.endpoint.url
-
-    @property
-    def sources(self) -> str:
-        """The endpoints that are asked for bytes before any other, as messages name them."""
-        heard = [word for word in self.words if word.head is not None]
-        if self.needs_token:
-            heard = []
-        named = [word.endpoint.host for word in heard if not word.configured.is_fallback]
-        return " and ".join(named) or self.endpoint.host
 
     @property
     def needs_token(self) -> bool:
@@ -146,6 +140,7 @@ class Cataloguer:
             chosen.head,
             words,
             settled.lacking,
+            sources=self._sources(found),
         )
 
     def head(self) -> Candidate:
@@ -186,12 +181,22 @@ class Cataloguer:
             partial_listings={endpoint: listing for endpoint, listing, _ in catalogue.lacking},
         )
 
+    def _sources(self, found: Sequence[Candidate]) -> str:
+        able = {each.endpoint for each in found}
+        hosts = [
+            each.endpoint.host
+            for each in self.settings.endpoints
+            if each.endpoint.api is Api.MODELSCOPE or each.endpoint in able
+            if not (each.is_fallback and len(able) > 1)
+        ]
+        return " and ".join([*([", ".join(hosts[:-1])] if hosts[:-1] else []), *hosts[-1:]])
+
     def _ask_for_words(self) -> tuple[Word, ...]:
         settings = self.settings
         if settings.stale is Stale.ACCEPT:
             return self._first_words.in_turn()
         needed = set()
-        if settings.stale is not None:
+        if settings.stale is not None and not is_commit(self.spec.revision):
             needed.add(settings.origin)
         if settings.stale is Stale.FAIL:
             needed.add(settings.endpoint)
@@ -254,9 +259,9 @@ class Cataloguer:
         """List the chosen commit; if nobody does, and the user has no say, the next newest."""
         commit_hash = chosen.head.commit_hash
         stored = self.store.read_listing(commit_hash)
-        if stored is not None:
-            return chosen, Settled(chosen.endpoint, stored, ListingTrust.STORED)
         holders = [each for each in found if each.head.commit_hash == commit_hash]
+        if stored is not None:
+            return chosen, self._confirmed(stored, chosen, holders)
         others = [each for each in found if each.head.commit_hash != commit_hash]
         is_last = not others or self.settings.stale is not None
         if self.settings.stale is Stale.ACCEPT:
@@ -268,6 +273,18 @@ class Cataloguer:
                 raise
             self.reporter.note(f"passed over: {exc.message}")
         return self._list(newest(others, self.settings.origin), others)
+
+    def _confirmed(
+        self, stored: Listing, chosen: Candidate, holders: Sequence[Candidate]
+    ) -> Settled:
+        """Compare what an earlier pull kept with the origin's, where mirrors are used at all."""
+        origin = self.settings.origin
+        by_origin = next((each for each in holders if each.endpoint == origin), None)
+        uses_mirrors = any(each.endpoint != origin for each in self.settings.endpoints)
+        confirmed = None
+        if by_origin is not None and uses_mirrors and self.settings.stale is not Stale.ACCEPT:
+            confirmed = self._lister.confirm(stored, by_origin)
+        return confirmed or Settled(chosen.endpoint, stored, ListingTrust.STORED)
 
     # --- who may have it -------------------------------------------------------------------------
 
@@ -281,6 +298,7 @@ class Cataloguer:
         able = tuple(each for each in found if each.endpoint in self.settings.trusted)
         if able:
             unable = [w.endpoint.host for w in words if w.endpoint not in self.settings.trusted]
+            self._say_who_is_passed_over([w for w in words if w.endpoint in self.settings.trusted])
             if unable:
                 hosts = " and ".join(unable)
                 self.reporter.note(
@@ -294,7 +312,9 @@ class Cataloguer:
                 hint="leave out `--no-origin`, or trust the mirror with the token: "
                 "`--trust-endpoint`",
             )
-        said = next(word for word in words if word.endpoint == origin)
+        said = self._first_words.again(next(word for word in words if word.endpoint == origin))
+        if said.head is not None:
+            return (Candidate(said.configured, said.head),)
         if said.is_refusal and said.error is not None:
             raise said.error
         raise EndpointUnreachable(
@@ -317,16 +337,11 @@ class Cataloguer:
         if is_clear or said_by is None or said_by in self.settings.trusted:
             return error
         origin = self.settings.origin.host
-        if self.client.token is None:
-            error.hint = (
-                f"if it is private or gated, it needs a token (`hf auth login`, HF_TOKEN), which "
-                f"goes to {origin} only; else check the spelling and `--repo-type`"
-            )
-        elif self.settings.uses_origin:
-            error.hint = f"if it is private or gated, only {origin} can tell: it gets the token"
+        if not self.settings.uses_origin:
+            what = f"leave out `--no-origin`: the token goes to {origin} only"
+        elif self.client.token is None:
+            what = f"it needs a token (`hf auth login`, HF_TOKEN), which goes to {origin} only"
         else:
-            error.hint = (
-                f"if it is private or gated, leave out `--no-origin`: the token goes to {origin} "
-                "only; else check the spelling and `--repo-type`"
-            )
+            what = f"only {origin} can tell, which gets the token"
+        error.hint = f"if it is private or gated, {what}; else check the spelling and `--repo-type`"
         return error

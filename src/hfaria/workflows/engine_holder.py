@@ -69,8 +69,6 @@ class EngineHolder:
             tunables=_within(tunables.options, settings.patience_seconds),
             environ=settings.engine_environ,
             ca_certificate=settings.engine_ca_bundle,
-            proxies=settings.proxies,
-            no_proxy=settings.no_proxy,
         )
         managed.start()
         return managed

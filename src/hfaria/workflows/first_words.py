@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfaria.errors import HubError
-from hfaria.hub.client import RequestFailed
+from hfaria.errors import EndpointUnreachable, HubError
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import resolve_head
 from hfaria.hub.resolution import says_no_such_host
 from hfaria.report.reporter import SilentReporter
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 COMPARING_SECONDS = 2.0
 """How long others are waited for once somebody has answered."""
 _AFTER_A_REFUSAL_SECONDS = 15.0
-_FIRST_TRIES = 3
+_TRIES = 1
+_TRIES_WHEN_NEEDED = 3
 _ROUND_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 10.0
 _SAY_AGAIN_SECONDS = 300.0
@@ -67,9 +68,7 @@ class FirstWords:
         def ask() -> tuple[Word, ...]:
             words: list[Word] = []
             for configured in self._hubs():
-                word = (
-                    self.switchboard.line(configured).ask(partial(self._word, configured)).result()
-                )
+                word = self._ask(configured, tries=_TRIES).result()
                 words.append(word)
                 if self._settles(word):
                     break
@@ -84,6 +83,12 @@ class FirstWords:
         """
         return self._through_an_outage(partial(self._gather, frozenset(needed)))
 
+    def again(self, word: Word) -> Word:
+        """Ask an endpoint once more, without whose word nothing can begin."""
+        if not word.may_pass:
+            return word
+        return self._ask(word.configured, tries=_TRIES_WHEN_NEEDED).result()
+
     def late_word(self, word: Word) -> Word:
         """Return what an endpoint that was silent has said since then, if it did."""
         future = self._late.get(word.endpoint)
@@ -95,8 +100,10 @@ class FirstWords:
     def _gather(self, needed: frozenset[Endpoint]) -> tuple[Word, ...]:
         asked = {each.endpoint: each for each in self._hubs()}
         futures = {
-            self.switchboard.line(configured).ask(partial(self._word, configured)): configured
-            for configured in asked.values()
+            self._ask(
+                configured, tries=_TRIES_WHEN_NEEDED if endpoint in needed else _TRIES
+            ): configured
+            for endpoint, configured in asked.items()
         }
         words: dict[Endpoint, Word] = {}
         limit: float | None = None
@@ -122,13 +129,17 @@ class FirstWords:
         needs_other = word.head.needs_token and word.endpoint not in self.settings.trusted
         return not needs_other or self.client.token is None
 
-    def _word(self, configured: ConfiguredEndpoint) -> Word:
+    def _ask(self, configured: ConfiguredEndpoint, *, tries: int) -> Future[Word]:
+        line = self.switchboard.line(configured)
+        return line.ask(partial(self._word, configured, tries))
+
+    def _word(self, configured: ConfiguredEndpoint, tries: int) -> Word:
         """Ask one endpoint; runs in its line's thread."""
         endpoint = configured.endpoint
         line = self.switchboard.line(configured)
         policy = replace(
             self.policy,
-            tries=_FIRST_TRIES,
+            tries=tries,
             patience_seconds=min(self.policy.patience_seconds, _ROUND_SECONDS),
         )
         try:
@@ -139,9 +150,9 @@ class FirstWords:
                 sleep=line.pause,
             )
         except RequestFailed as exc:
-            is_misspelt = says_no_such_host(exc) and endpoint.host not in _SURE_HOSTS
-            may_pass = not (exc.failure.reason.is_final_here or is_misspelt)
-            return Word(configured, error=exc, may_pass=may_pass)
+            if says_no_such_host(exc) and endpoint.host not in _SURE_HOSTS:
+                return Word(configured, error=_no_such_host(endpoint))
+            return Word(configured, error=exc, may_pass=not exc.failure.reason.is_final_here)
         except HubError as exc:
             return Word(configured, error=exc)
         return Word(configured, head)
@@ -160,32 +171,43 @@ class FirstWords:
             if not is_outage(words):
                 return words
             rounds += 1
-            wait = self._wait_seconds(words, rounds)
+            soon = min(self.policy.wait_seconds(rounds), _LONGEST_WAIT_SECONDS)
+            named = _soonest_allowed(words)
+            wait = max(soon, named)
             if time.monotonic() + wait - started_at > self.policy.patience_seconds:
                 return words
-            self._say_wait(wait, words)
+            self._say_wait(named, words)
             time.sleep(wait)
 
-    def _wait_seconds(self, words: Iterable[Word], rounds: int) -> float:
-        """Return when to ask again: soon, or as soon as one of the endpoints allows."""
-        soon = min(self.policy.wait_seconds(rounds), _LONGEST_WAIT_SECONDS)
-        asked_for = [
-            word.error.failure.retry_after_seconds or 0.0
-            for word in words
-            if word.may_pass and isinstance(word.error, RequestFailed)
-        ]
-        return max(soon, min(asked_for, default=0.0))
+    def _say_wait(self, named: float, words: Iterable[Word]) -> None:
+        """Say what is waited for: once, when the reason changes, and every few minutes.
 
-    def _say_wait(self, wait: float, words: Iterable[Word]) -> None:
-        """Say what is waited for: once, when the reason changes, and every few minutes."""
+        A time that all endpoints named is said each time.
+        """
         reason = "; ".join(word.reason for word in words)
         now = time.monotonic()
         is_news = reason != self._said or now - self._said_at >= _SAY_AGAIN_SECONDS
-        if wait > _LONGEST_WAIT_SECONDS:  # somebody said how long
-            self.reporter.note(f"waiting {format_seconds(wait)}: {reason}")
+        if named:
+            self.reporter.note(f"waiting {format_seconds(named)}: {reason}")
         elif is_news:
             patience = self.policy.patience_seconds
             limit = "" if patience == math.inf else f" for up to {format_seconds(patience)}"
             self.reporter.note(f"waiting{limit}: {reason}")
         if is_news:
             self._said, self._said_at = reason, now
+
+
+def _soonest_allowed(words: Iterable[Word]) -> float:
+    """Return in how many seconds the first of the endpoints wants to be asked again."""
+    named = [
+        word.error.failure.retry_after_seconds or 0.0
+        for word in words
+        if word.may_pass and isinstance(word.error, RequestFailed)
+    ]
+    return min(named, default=0.0)
+
+
+def _no_such_host(endpoint: Endpoint) -> EndpointUnreachable:
+    return EndpointUnreachable(
+        f"there is no host {endpoint.host}", hint="check the spelling of the endpoint"
+    )

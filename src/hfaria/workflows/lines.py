@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 _FOREVER = 1e6  # a lock can't wait for infinity
 
 
-class LineClosed(Exception):
+class NotWanted(Exception):
     """The pull went on, or ended, without this answer."""
 
 
@@ -51,9 +51,9 @@ class Line:
         return future
 
     def pause(self, seconds: float) -> None:
-        """Sleep in the line's thread; raises `LineClosed` when the line is closed meanwhile."""
+        """Sleep in the line's thread; raises `NotWanted` when the line is closed meanwhile."""
         if self._is_closed.wait(seconds):
-            raise LineClosed
+            raise NotWanted
 
     def close(self) -> None:
         """Take no more answers."""
@@ -89,16 +89,21 @@ class Race(Generic[_T]):
     """Yields futures as they are done, ``until`` when the rest is not waited for any more.
 
     The limit may be set while it runs: one answer may be reason not to wait long for the others.
+    ``is_over`` is set then, so that who is still asking can stop.
     """
 
     futures: Collection[Future[_T]]
     until: float | None = None
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def __iter__(self) -> Iterator[Future[_T]]:
         pending = set(self.futures)
-        while pending:
-            timeout = _FOREVER if self.until is None else self.until - time.monotonic()
-            done, pending = wait(pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
-            if not done and self.until is not None and time.monotonic() >= self.until:
-                return
-            yield from done
+        try:
+            while pending:
+                timeout = _FOREVER if self.until is None else self.until - time.monotonic()
+                done, pending = wait(pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
+                if not done and self.until is not None and time.monotonic() >= self.until:
+                    return
+                yield from done
+        finally:
+            self.is_over.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +12,9 @@ from hfaria.errors import HubError
 from hfaria.hub.listing import list_page
 from hfaria.rules.listing import Listing, RemoteFile, make_listing
 from hfaria.rules.sizes import count
-from hfaria.rules.staleness import settle
+from hfaria.rules.staleness import ListingTrust, Settled, compare, settle
 from hfaria.workflows.first_words import COMPARING_SECONDS
-from hfaria.workflows.lines import Race
+from hfaria.workflows.lines import NotWanted, Race
 from hfaria.workflows.patience import patiently
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import ConfiguredEndpoint, Endpoint
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.spec import RepoSpec
-    from hfaria.rules.staleness import Settled
     from hfaria.rules.words import Candidate
     from hfaria.workflows.lines import Switchboard
 
@@ -55,17 +55,19 @@ class Lister:
         ordered = sorted(holders, key=lambda each: each.endpoint != self.origin)
         asked, others = ordered[:2], ordered[2:]
         tries = _TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
+        over = threading.Event()
         futures = {
             self.switchboard.line(each.configured).ask(
-                partial(self.list_all, each.configured, each.head.commit_hash, tries=tries)
+                partial(self.list_all, each.configured, each.head.commit_hash, over, tries=tries)
             ): each
             for each in asked
         }
         listings: list[tuple[Endpoint, Listing]] = []
         errors: list[HubError] = []
-        race = Race(futures)
+        race = Race(futures, is_over=over)
+        late = dict(futures)
         for future in race:
-            endpoint = futures[future].endpoint
+            endpoint = late.pop(future).endpoint
             try:
                 listings.append((endpoint, future.result()))
             except HubError as exc:
@@ -78,6 +80,8 @@ class Lister:
             self._pass_over(errors)
             return self.settle(others, is_last=is_last)
         self._pass_over(errors)
+        for each in late.values():
+            self.reporter.note(f"{each.endpoint.host} did not list it in time to be compared")
         ranks = [each.endpoint for each in ordered]
         settled = settle(sorted(listings, key=lambda each: ranks.index(each[0])), self.origin)
         for endpoint, _, missing in settled.lacking:
@@ -88,8 +92,44 @@ class Lister:
             )
         return settled
 
-    def list_all(self, configured: ConfiguredEndpoint, commit_hash: str, *, tries: int) -> Listing:
-        """Read all pages of a commit's listing; runs in the endpoint's line."""
+    def confirm(self, stored: Listing, by_origin: Candidate) -> Settled | None:
+        """List the commit at the origin, too, and return that; None if it is not here in time.
+
+        What an earlier pull kept may be a mirror's word alone: with files left out, or worse.
+        """
+        over = threading.Event()
+        question = partial(
+            self.list_all, by_origin.configured, by_origin.head.commit_hash, over, tries=1
+        )
+        future = self.switchboard.line(by_origin.configured).ask(question)
+        for answered in Race([future], time.monotonic() + COMPARING_SECONDS, over):
+            try:
+                listing = answered.result()
+            except HubError:
+                break
+            found = compare(listing, stored)
+            differing = (*found.altered, *found.extra, *found.missing)
+            if differing:
+                host = by_origin.endpoint.host
+                self.reporter.warn(
+                    f"the listing that an earlier pull kept is not that of {host}, which counts: "
+                    f"`{differing[0]}` differs{', …' if len(differing) > 1 else ''}"
+                )
+            return Settled(by_origin.endpoint, listing, ListingTrust.ORIGIN)
+        return None
+
+    def list_all(
+        self,
+        configured: ConfiguredEndpoint,
+        commit_hash: str,
+        over: threading.Event,
+        *,
+        tries: int,
+    ) -> Listing:
+        """Read all pages of a commit's listing; runs in the endpoint's line.
+
+        Stops between two of them when ``over`` is set: nobody waits for the rest.
+        """
         endpoint = configured.endpoint
         line = self.switchboard.line(configured)
         policy = replace(self.policy, tries=tries)
@@ -97,7 +137,7 @@ class Lister:
         seen: set[str] = set()
         url: str | None = None
         pinned = replace(self.spec, revision=commit_hash)
-        while True:
+        while not over.is_set():
             page, url = patiently(
                 partial(list_page, self.client, pinned, commit_hash, endpoint, url),
                 policy=policy,
@@ -110,6 +150,7 @@ class Lister:
             if url in seen:
                 raise HubError(f"the listing at {endpoint.host} goes round in a circle")
             seen.add(url)
+        raise NotWanted
 
     def _pass_over(self, errors: Sequence[HubError]) -> None:
         for error in errors:

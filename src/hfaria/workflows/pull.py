@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
+from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
@@ -141,6 +142,7 @@ class _Session:
             plan = self._plan(catalogue)  # another pull may just have ended
             if plan.transfers and catalogue.head is None:
                 catalogue = self.cataloguer.ask()
+                plan = self._plan(catalogue)  # its listing may be more than the one kept here
             return self._carry_out(plan, catalogue)
 
     def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:
@@ -161,17 +163,21 @@ class _Session:
         engine = EngineHolder(self.settings, self.reporter, self.store)
         if any(map(window.is_large, plan.transfers)):
             engine.check()
-        routes = self.cataloguer.routes(catalogue) if plan.transfers else ()
+        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
+        routes = self.cataloguer.routes(catalogue) if needs_bytes else ()
         self.store.prepare(
             catalogue.listing, self.request.selection if self.request.is_wish else None
         )
         with ExitStack() as stack:
             stack.callback(engine.close)
+            bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
+            stack.callback(bridge.close)
             mover = Mover(
                 partials=self.store.workspace.partials.absolute(),
                 start=engine.start,
                 connections=self.settings.connections,
                 scope=str(self.store.workspace.root.absolute()),
+                bridge=bridge if self.settings.proxies.need_bridge else None,
             )
             run = TransferRun(
                 plan=plan,
@@ -246,6 +252,7 @@ class _Session:
             retries=outcome.retries,
             seconds=time.monotonic() - self.started_at,
             failed=outcome.failed,
+            waits=outcome.waits,
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )
@@ -260,7 +267,7 @@ def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> s
         staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
         lines.append(
             f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
-            f"{catalogue.sources}{staged}"
+            f"{catalogue.sources or catalogue.endpoint.host}{staged}"
         )
         lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
     else:

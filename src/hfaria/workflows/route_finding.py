@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hfaria.errors import HfariaError, RevisionNotFound
-from hfaria.hub.client import RequestFailed
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import resolve_head
 from hfaria.hub.modelscope import modelscope_holdings
 from hfaria.rules.endpoints import Api
-from hfaria.rules.failures import Reason
+from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.sizes import count
 from hfaria.rules.spec import DEFAULT_REVISION
 from hfaria.rules.staleness import holdings_at
@@ -71,6 +72,7 @@ class RouteFinder:
         """
         routes: dict[Endpoint, Route] = {}
         asked: dict[Future[Holdings | None], Route] = {}
+        over = threading.Event()
         for source in sources:
             route = self._route(source, needs_token=needs_token)
             if route is None:
@@ -80,12 +82,12 @@ class RouteFinder:
                 holdings = holdings_at(self.spec, partial_listings[endpoint], listing)
                 route = replace(route, holdings=holdings)
             else:
-                question = self._question(source, listing)
+                question = self._question(source, listing, over)
                 if question is not None:
                     asked[self.switchboard.line(source.configured).ask(question)] = route
                     continue
             routes[endpoint] = route
-        routes |= self._answers(asked, listing)
+        routes |= self._answers(asked, listing, over)
         order = [source.configured.endpoint for source in sources]
         found = [routes[endpoint] for endpoint in order if endpoint in routes]
         return tuple(sorted(found, key=lambda route: route.is_fallback))
@@ -97,23 +99,25 @@ class RouteFinder:
         is_hub = endpoint.api is Api.HUB
         if is_hub and needs_token and endpoint not in self.trusted:
             return None
-        is_silent = False
+        down = None
         if word is not None and word.head is None:
             if not word.may_pass and not isinstance(word.error, RevisionNotFound):
                 return None
-            is_silent = _is_silent(word)
+            down = _why_down(word)
         takes_for_closed = word is not None and word.head is not None and word.head.needs_token
         if takes_for_closed and endpoint not in self.trusted:
             return None
         return Route(
             endpoint,
             is_private=is_hub and needs_token,
-            # Who said nothing at all would keep each file waiting: the others come first.
-            is_fallback=configured.is_fallback or is_silent,
+            is_fallback=configured.is_fallback,
             connections=configured.connections,
+            down=down,
         )
 
-    def _question(self, source: Source, listing: Listing) -> Callable[[], Holdings | None] | None:
+    def _question(
+        self, source: Source, listing: Listing, over: threading.Event
+    ) -> Callable[[], Holdings | None] | None:
         configured, word = source.configured, source.word
         if configured.endpoint.api is Api.MODELSCOPE:
             return partial(
@@ -123,10 +127,10 @@ class RouteFinder:
             return None
         if word.head is not None and word.head.commit_hash == listing.commit_hash:
             return None
-        return partial(self._holdings_behind, configured, word, listing)
+        return partial(self._holdings_behind, configured, word, listing, over)
 
     def _holdings_behind(
-        self, configured: ConfiguredEndpoint, word: Word, listing: Listing
+        self, configured: ConfiguredEndpoint, word: Word, listing: Listing, over: threading.Event
     ) -> Holdings | None:
         """Ask one that is at another commit what it has of this; runs in its line.
 
@@ -144,16 +148,16 @@ class RouteFinder:
                 commit_hash = word.head.commit_hash
             else:
                 return None
-        theirs = self.lister.list_all(configured, commit_hash, tries=_TRIES)
+        theirs = self.lister.list_all(configured, commit_hash, over, tries=_TRIES)
         return holdings_at(self.spec, theirs, listing)
 
     def _answers(
-        self, asked: dict[Future[Holdings | None], Route], listing: Listing
+        self, asked: dict[Future[Holdings | None], Route], listing: Listing, over: threading.Event
     ) -> dict[Endpoint, Route]:
         routes: dict[Endpoint, Route] = {}
         blobs = len({file.blob_name for file in listing.files})
         left = dict(asked)
-        for future in Race(asked, until=time.monotonic() + _LONGEST_LOOK_SECONDS):
+        for future in Race(asked, time.monotonic() + _LONGEST_LOOK_SECONDS, over):
             route = left.pop(future)
             host = route.endpoint.host
             try:
@@ -173,7 +177,7 @@ class RouteFinder:
         return routes
 
 
-def _is_silent(word: Word) -> bool:
-    if word.error is None:
-        return True
-    return isinstance(word.error, RequestFailed) and word.error.failure.reason is Reason.TIMEOUT
+def _why_down(word: Word) -> Failure | None:
+    if isinstance(word.error, RequestFailed):
+        return word.error.failure
+    return Failure(Reason.TIMEOUT) if word.may_pass else None

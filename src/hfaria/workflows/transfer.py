@@ -13,7 +13,7 @@ from hfaria.errors import EngineLost, StoreError
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Reason
 from hfaria.rules.progress import ActiveTransfer, Progress, RateMeter
-from hfaria.rules.receipt import FailedFile
+from hfaria.rules.receipt import FailedFile, Wait
 from hfaria.rules.scheduler import Scheduler
 from hfaria.rules.sizes import format_seconds
 from hfaria.workflows.actors import Actors
@@ -21,11 +21,13 @@ from hfaria.workflows.actors import Actors
 if TYPE_CHECKING:
     from hfaria.cache.store import Store
     from hfaria.engine.mover import Mover
-    from hfaria.hub.client import Allowance, HubClient
+    from hfaria.hub.client import HubClient
+    from hfaria.hub.limits import Allowance
     from hfaria.report.reporter import Reporter
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.plan import Plan, Transfer
+    from hfaria.rules.proxies import Proxy
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.waiting import Waiting
     from hfaria.rules.window import Window
@@ -45,6 +47,7 @@ class Outcome:
     bytes_fetched: int
     retries: int
     endpoints: tuple[str, ...]
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(slots=True)
@@ -75,7 +78,8 @@ class TransferRun:
     _bytes_done: int = field(init=False, default=0)
     _files_done: int = field(init=False, default=0)
     _meter: RateMeter = field(init=False, default_factory=RateMeter)
-    _shown_at: float = field(init=False, default=0.0)
+    _shown_at: float = field(init=False, default_factory=time.monotonic)
+    _waited: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._size = self.plan.size
@@ -116,11 +120,19 @@ class TransferRun:
             bytes_fetched=self._bytes_fetched,
             retries=self._scheduler.retries,
             endpoints=tuple(self._endpoints),
+            waits=self._summed_waits(),
         )
+
+    def _summed_waits(self) -> tuple[Wait, ...]:
+        waits = [Wait(reason, seconds) for reason, seconds in self._waited.items()]
+        return tuple(sorted(waits, key=lambda wait: -wait.seconds))
 
     @property
     def _bytes_fetched(self) -> int:
         return self.mover.bytes_moved + self._actors.direct_bytes
+
+    def _way(self, route: t.Route, location: t.Location) -> Proxy | None:
+        return self.client.proxies.find(location.url, route.endpoint)
 
     def _allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
         for route in self.routes:
@@ -206,6 +218,7 @@ class TransferRun:
                             command.location.url,
                             command.sources,
                             command.connections,
+                            self._way(command.route, command.location),
                         )
                     )
                 case t.Cancel():
@@ -219,7 +232,10 @@ class TransferRun:
         if cancels:
             events += self.mover.cancel(cancels)
         if moves:
-            events += self.mover.move(moves)
+            try:
+                events += self.mover.move(moves)
+            except EngineLost as exc:  # it did not even start: that is a death like others
+                events.append(t.EngineDied(exc.message))
         return events
 
     def _obey_at_once(
@@ -240,7 +256,8 @@ class TransferRun:
                 self._actors.locate(command)
             case t.AddSource():
                 self._use(command.route)
-                self.mover.add_source(command.transfer, command.location.url)
+                way = self._way(command.route, command.location)
+                self.mover.add_source(command.transfer, command.location.url, way)
             case t.MoveDirect():
                 self._use(command.route)
                 self._actors.fetch(command)
@@ -286,7 +303,8 @@ class TransferRun:
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._shown_at < _SHOW_SECONDS:
+        since = now - self._shown_at
+        if since < _SHOW_SECONDS:
             return
         self._shown_at = now
         verifying = tuple(self._verifying.values())
@@ -298,6 +316,8 @@ class TransferRun:
         )
         rate = self._meter.add(now, self._bytes_fetched)
         waiting = self._scheduler.waiting(now)
+        if waiting is not None:
+            self._waited[waiting.reason] = self._waited.get(waiting.reason, 0.0) + since
         active = [
             ActiveTransfer(transfer.label, transfer.size, done, speed)
             for transfer, done, speed in self.mover.statuses()
@@ -325,4 +345,6 @@ def _describe(waiting: Waiting) -> str:
     seconds = format_seconds(waiting.seconds)
     if waiting.is_over:
         return f"{waiting.reason} for {seconds}"
+    if waiting.seconds < 1:
+        return f"waiting: {waiting.reason}"
     return f"waiting {seconds}: {waiting.reason}"

@@ -171,6 +171,19 @@ class InconsistentListing(IntegrityError):
     hint = "the endpoint's listing was altered or damaged; use another endpoint"
 
 
+class WrongContent(IntegrityError):
+    """Verifying found bytes that are not what the listing says."""
+
+    hint = "`hfaria repair` sets them aside and fetches what is wrong"
+
+
+class MissingContent(HfariaError):
+    """Verifying found files missing, and none that is wrong."""
+
+    exit_code = ExitCode.INCOMPLETE
+    hint = "`hfaria repair` fetches what is missing"
+
+
 # --- the engine ------------------------------------------------------------------------------
 
 

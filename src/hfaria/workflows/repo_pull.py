@@ -65,6 +65,8 @@ class PullRequest:
     refetch: bool = False
     """Fetch also what is published already, and replace it."""
     token: Secret | None = None
+    is_wish: bool = True
+    """Whether the selection is what the user wants of the commit, which is remembered."""
     commit_hash: str | None = None
     locked: LockedRepo | None = None
 
@@ -257,7 +259,9 @@ class RepoPull:
             engine.check()
         needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
         routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
-        self.store.prepare(catalogue.listing)
+        self.store.prepare(
+            catalogue.listing, self.request.selection if self.request.is_wish else None
+        )
         bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
         mover = Mover(
             partials=self.store.workspace.partials.absolute(),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.render import EXIT_CODES, plain, print_document
-from hfaria.cli.set_options import (
-    SetOptions,
+from hfaria.cli.option_groups import (
+    Asking,
+    Saying,
     asking_options,
-    debug_option,
-    manifest_option,
+    cache_option,
+    saying_options,
 )
+from hfaria.cli.render import EXIT_CODES, plain, print_document
+from hfaria.cli.set_options import manifest_option
 from hfaria.errors import UsageError
-from hfaria.report.reporter import make_reporter
 from hfaria.rules.manifest import title_of
 from hfaria.rules.sizes import count, format_size
+from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,10 +41,9 @@ _MOST_FILES = 10
 @click.option("--check", is_flag=True, help="Fail if manifest and lock disagree; ask nobody.")
 @click.option("--digest", "wants_digest", is_flag=True, help="Print the one digest over the lock.")
 @manifest_option
+@cache_option
 @asking_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings alone.")
-@debug_option
+@saying_options
 def lock_command(
     *,
     named: tuple[str, ...],
@@ -51,10 +51,9 @@ def lock_command(
     check: bool,
     wants_digest: bool,
     manifest: Path,
-    options: SetOptions,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,  # noqa: ARG001 - read before parsing, so that it covers parsing too
+    cache_dir: Path | None,
+    asking: Asking,
+    saying: Saying,
 ) -> None:
     """Lock the manifest's repos: each at a commit, with a digest over its selected files.
 
@@ -64,30 +63,28 @@ def lock_command(
         raise UsageError("naming repos makes sense with `--upgrade` alone")
     if check and upgrade:
         raise UsageError("`--check` and `--upgrade` can't be used together")
-    if as_json and quiet:
-        raise UsageError("`--json` and `-q` can't be used together")
-    settings = options.settings()
+    settings = load_settings(asking.overrides(cache_dir))
     from hfaria.workflows import lock as workflow  # noqa: PLC0415 - brings the HTTP client
 
-    reporter = make_reporter(sys.stderr, is_quiet=quiet, show_progress=settings.show_progress)
+    reporter = saying.reporter(settings)
     receipt = workflow.lock(
         workflow.LockRequest(
             manifest,
             upgrade=upgrade,
             named=named,
             may_write=not check,
-            keeps_endpoints=bool(options.endpoints),
-            token=options.secret(reporter),
+            keeps_endpoints=bool(asking.endpoints),
+            token=asking.secret(reporter),
         ),
         settings=settings,
         reporter=reporter,
     )
-    if as_json:
+    if saying.as_json:
         print_document(lock_document(receipt))
-    elif not quiet:
+    elif not saying.quiet:
         for line in _lines(receipt):
             reporter.note(line)
-    if wants_digest and not as_json:
+    if wants_digest and not saying.as_json:
         click.echo(receipt.digest)
 
 

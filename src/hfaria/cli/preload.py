@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from hfaria.cli.option_groups import (
+    Asking,
+    Saying,
+    asking_options,
+    cache_option,
+    saying_options,
+)
 from hfaria.cli.render import EXIT_CODES, print_document
 from hfaria.cli.render_preload import (
     preload_document,
@@ -16,14 +22,16 @@ from hfaria.cli.render_preload import (
     print_preload,
     print_preload_preview,
 )
-from hfaria.cli.set_options import SetOptions, debug_option, manifest_argument, moving_options
+from hfaria.cli.set_options import Moving, manifest_argument, moving_options
 from hfaria.errors import PreflightFailed, UsageError
-from hfaria.report.reporter import make_reporter
 from hfaria.rules.lock import LockMode
 from hfaria.rules.preload import IncompletePreload
+from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hfaria.rules.preload import PreloadReceipt
 
 
 @click.command("preload", epilog=EXIT_CODES)
@@ -38,10 +46,10 @@ if TYPE_CHECKING:
     help="Take what is locked alone; ask nobody for a listing that is here.",
 )
 @click.option("--dry-run/--no-dry-run", default=False, help="Say what would be done, and stop.")
+@cache_option
+@asking_options
 @moving_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print a line for each repo that changed.")
-@debug_option
+@saying_options
 def preload_command(
     *,
     manifest: Path,
@@ -49,10 +57,10 @@ def preload_command(
     locked: bool,
     frozen: bool,
     dry_run: bool,
-    options: SetOptions,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,  # noqa: ARG001 - read before parsing, so that it covers parsing too
+    cache_dir: Path | None,
+    asking: Asking,
+    moving: Moving,
+    saying: Saying,
 ) -> None:
     """Fetch all repos of a manifest, each at its locked commit; rerun to resume.
 
@@ -61,26 +69,24 @@ def preload_command(
     """
     if locked and frozen:
         raise UsageError("`--locked` and `--frozen` can't be used together")
-    if as_json and quiet:
-        raise UsageError("`--json` and `-q` can't be used together")
-    settings = options.settings()
+    settings = load_settings(moving.add_to(asking.overrides(cache_dir)))
     # The workflow brings the HTTP client along: `--help` and usage errors come without it.
     from hfaria.workflows import preload as workflow  # noqa: PLC0415
 
-    reporter = make_reporter(sys.stderr, is_quiet=quiet, show_progress=settings.show_progress)
+    reporter = saying.reporter(settings)
     mode = LockMode.LOCKED if locked else LockMode.FROZEN if frozen else LockMode.UPDATE
     request = workflow.PreloadRequest(
         manifest,
         groups=groups,
         lock_mode=mode,
-        keeps_endpoints=bool(options.endpoints),
-        token=options.secret(reporter),
+        keeps_endpoints=bool(asking.endpoints),
+        token=asking.secret(reporter),
     )
     try:
         if dry_run:
             preview = workflow.preview(request, settings=settings, reporter=reporter)
             reporter.close()
-            if as_json:
+            if saying.as_json:
                 print_document(preload_preview_document(preview))
             else:
                 print_preload_preview(preview)
@@ -93,19 +99,18 @@ def preload_command(
     except IncompletePreload as exc:
         reporter.close()
         receipt = exc.receipt
-        if as_json:
-            print_document(preload_document(receipt))
-        elif quiet:
-            print_changes(receipt)
-        else:
-            print_preload(receipt)
+        _render(receipt, saying)
         print_failures(receipt)
         raise
     finally:
         reporter.close()
-    if as_json:
+    _render(receipt, saying)
+
+
+def _render(receipt: PreloadReceipt, saying: Saying) -> None:
+    if saying.as_json:
         print_document(preload_document(receipt))
-    elif quiet:
+    elif saying.quiet:
         print_changes(receipt)
     else:
         print_preload(receipt)

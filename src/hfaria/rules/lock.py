@@ -92,7 +92,9 @@ class LockedRepo:
         """Tell whether both are the same commit and selection, wherever and whenever found."""
         return self == replace(other, endpoint=self.endpoint, locked_at=self.locked_at)
 
-    def check(self, files: Sequence[RemoteFile], *, listed_by: str) -> None:
+    def check(
+        self, files: Sequence[RemoteFile], *, listed_by: str, hint: str | None = None
+    ) -> None:
         """Refuse a listing whose selected files are not those that were locked."""
         digest = digest_of_files(files)
         if digest == self.digest:
@@ -101,7 +103,8 @@ class LockedRepo:
         raise LockViolated(
             f"{listed_by} lists other files of `{self.spec.label}` at commit "
             f"{self.commit_hash[:12]} than the lock holds ({len(files)} files of {size} bytes, "
-            f"locked: {self.files} of {self.size})"
+            f"locked: {self.files} of {self.size})",
+            hint=hint,
         )
 
 

@@ -14,6 +14,7 @@ from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
+from hfaria.rules.layout import RepoLayout
 from hfaria.rules.plan import Plan, make_plan
 from hfaria.rules.preflight import (
     Filesystem,
@@ -169,10 +170,20 @@ class RepoPull:
     def select(self, catalogue: Catalogue) -> tuple[RemoteFile, ...]:
         """Return the selected files, which are those that were locked, if any were."""
         files = self.request.selection.apply(catalogue.listing)
-        if self.request.locked is not None:
-            by = catalogue.listed_by
-            tree_file = f"the listing stored in `{self.store.root}`"
-            self.request.locked.check(files, listed_by=tree_file if by is None else by)
+        locked = self.request.locked
+        if locked is None:
+            return files
+        by = catalogue.listed_by
+        if by is not None:
+            locked.check(files, listed_by=by)
+            return files
+        layout = RepoLayout(self.settings.cache_dir, self.request.spec.folder_name)
+        locked.check(
+            files,
+            listed_by=f"the listing stored in `{self.store.root}`",
+            hint=f"nothing was fetched; delete `{layout.tree_file(locked.commit_hash)}` and rerun: "
+            "it is listed anew",
+        )
         return files
 
     def plan(self, catalogue: Catalogue) -> Plan:

@@ -21,6 +21,7 @@ from loopback_hub import (
     Fault,
     Generated,
     Lacks,
+    Refuse,
     Reset,
     Shape,
     Status,
@@ -326,6 +327,27 @@ def test_too_little_space_for_all_together_is_refused_before_any_byte(
     run = project.preload("--reserve", str(reserve))  # bytes
     assert "not enough space" in refused(run, 7)
     assert hub.file_bytes_sent() == 0
+
+
+def test_a_repo_whose_source_is_out_of_reach_does_not_hold_up_the_others(
+    project: Project, hub: LoopbackHub
+) -> None:
+    text = project.manifest.read_text(encoding="utf-8")
+    endpoint = f'priority = 1\nendpoint = "{hub.url("mirror")}"'
+    project.manifest.write_text(text.replace("priority = 1", endpoint), encoding="utf-8")
+    outage = Fault(Refuse(after=1 * MB), site="mirror")
+    hub.faults.add(outage)
+    running = project.user.start(
+        "preload", str(project.manifest), "--no-origin", "--patience", "forever"
+    )
+    speech = project.user.cache / "datasets--org--speech" / "refs" / "main"
+    wait_until(speech.exists, running)
+    assert not (project.user.cache / "models--org--tts" / "refs").exists()
+    hub.faults.remove(outage)
+    run = running.wait()
+    assert run.code == 0, run.stderr
+    for spec in SET:
+        assert_holds(project.snapshot(spec), spec)
 
 
 # --- the lock ------------------------------------------------------------------------------------

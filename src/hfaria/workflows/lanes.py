@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_LANES = 3
 """Repos begun at once: one that moves bytes, the others verifying, or waiting for their source."""
+_STUCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,11 @@ class Lane:
         """The repo's folder, which two lanes can't share."""
         return self.prepared.pull.request.spec.folder_name
 
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether it has been waiting for its source for so long that others should not."""
+        since = self.run.waits_since
+        return since is not None and now - since > _STUCK_SECONDS
+
     def end(self) -> Receipt:
         """Let the ref name the commit; raises `PartialPull` if files could not be had."""
         with self._stack:
@@ -126,15 +132,16 @@ class Lane:
         self._stack.__exit__(*sys.exc_info())
 
 
-def next_to_begin(todo: Sequence[Prepared], lanes: Sequence[Lane]) -> Prepared | None:
+def next_to_begin(todo: Sequence[Prepared], lanes: Sequence[Lane], now: float) -> Prepared | None:
     """Return the repo whose transfers can begin now, if any may: the most urgent that can.
 
-    A content that a lane still fetches is waited for: it will lie in the cache.
+    A content that a lane still fetches is waited for, as it will lie in the cache; but not if that
+    lane has been stuck for long.
     """
     if len(lanes) >= MOST_LANES or not all(lane.run.leaves_room for lane in lanes):
         return None
     folders = {lane.folder for lane in lanes}
-    underway = {name for lane in lanes for name in lane.run.unfinished}
+    underway = {name for lane in lanes if not lane.is_stuck(now) for name in lane.run.unfinished}
     for prepared in todo:
         wanted = {each.blob_name for each in prepared.plan.transfers}
         is_free = prepared.pull.request.spec.folder_name not in folders

@@ -314,7 +314,7 @@ class _Preload:
         self.client.on_allowance = allow
         try:
             while todo or lanes:
-                upcoming = next_to_begin(todo, lanes)
+                upcoming = next_to_begin(todo, lanes, time.monotonic())
                 if upcoming is not None:
                     todo.remove(upcoming)
                     self._begin(upcoming, lanes, fleet, bandwidth)

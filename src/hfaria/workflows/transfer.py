@@ -66,6 +66,8 @@ class TransferRun:
     policy: RetryPolicy
     window: Window
     replace: bool
+    waits_since: float | None = field(init=False, default=None)
+    """Since when nothing got on, if that is so; by the monotonic clock."""
     _files: dict[str, list[RemoteFile]] = field(init=False)
     _scheduler: Scheduler = field(init=False)
     _actors: Actors = field(init=False)
@@ -361,7 +363,10 @@ class TransferRun:
         self._held = min(held, self._size)
         self._rate = rate = self._meter.add(now, self._bytes_fetched)
         waiting = self._scheduler.waiting(now)
-        if waiting is not None:
+        if waiting is None:
+            self.waits_since = None
+        else:
+            self.waits_since = now if self.waits_since is None else self.waits_since
             self._waited[waiting.reason] = self._waited.get(waiting.reason, 0.0) + since
         active = [
             ActiveTransfer(transfer.label, transfer.size, done, speed)

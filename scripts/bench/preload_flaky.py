@@ -61,7 +61,7 @@ def measure(options: Options) -> list[Finding]:
             "preload: shared content, times sent",
             {OURS: tuple(shared_ratios)},
             unit="x",
-            target=1.5,
+            target=1.05,
             digits=3,
         ),
         Finding(

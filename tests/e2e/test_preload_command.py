@@ -318,6 +318,21 @@ def test_a_file_that_can_not_be_had_leaves_its_repo_incomplete(
     assert sent(hub) < 1.5 * 5 * MB
 
 
+def test_two_runs_at_once_share_the_work_and_both_end_well(
+    project: Project, hub: LoopbackHub
+) -> None:
+    hub.shape("cdn", Shape(rate_total=8e6))
+    first = project.user.start("preload", str(project.manifest), "--json")
+    wait_until(lambda: hub.file_bytes_sent(site="cdn") > 1 * MB, first)
+    second = project.preloaded("--json")
+    assert first.wait().code == 0
+    assert "another pull is fetching it" in second.stderr
+    total = sum(file.size for spec in SET for file in spec.head.files)
+    assert sent(hub) - (total - SHARED.size) < 3.5 * MB
+    for spec in SET:
+        assert_holds(project.snapshot(spec), spec)
+
+
 def test_too_little_space_for_all_together_is_refused_before_any_byte(
     project: Project, hub: LoopbackHub
 ) -> None:

@@ -97,6 +97,9 @@ class Lane:
             stack.enter_context(hold_pull_lock(pull.store))
             self._plan = pull.plan(prepared.catalogue)  # another repo may share what it fetched
 
+            self.found_it_done = pull.is_in_place(self._plan)
+            """Whether another process did all of it meanwhile."""
+
             def share(mover: Mover) -> Bandwidth:
                 fleet.add(mover)
                 stack.callback(fleet.remove, mover)

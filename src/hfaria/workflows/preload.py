@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfaria.errors import HfariaError, StoreError
+from hfaria.errors import AlreadyRunning, HfariaError, StoreError
 from hfaria.project.lock_file import store_lock
 from hfaria.report.naming import NamingReporter
 from hfaria.rules.lock import LockMode, LockOutdated, make_lock
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _LISTING_THREADS = 4
 _LONGEST_WAIT_SECONDS = 0.2
 _SHARED_WAIT_SECONDS = 0.02
+_HELD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class _Preload:
     _locked: dict[RepoSpec, LockedRepo] = field(default_factory=dict)
     _opened: list[Prepared] = field(default_factory=list)
     _bytes_fetched: int = 0
+    _held_since: dict[str, float] = field(default_factory=dict)
+    _held_until: dict[str, float] = field(default_factory=dict)
 
     def close(self) -> None:
         """Wait for no answer any more."""
@@ -314,10 +317,15 @@ class _Preload:
         self.client.on_allowance = allow
         try:
             while todo or lanes:
-                upcoming = next_to_begin(todo, lanes, time.monotonic())
+                now = time.monotonic()
+                ready = [each for each in todo if self._held_until.get(each.name, now) <= now]
+                upcoming = next_to_begin(ready, lanes, now)
                 if upcoming is not None:
                     todo.remove(upcoming)
-                    self._begin(upcoming, lanes, fleet, bandwidth)
+                    lane = self._begin(upcoming, fleet, bandwidth, may_wait=todo)
+                    lanes += [] if lane is None else [lane]
+                elif not lanes:
+                    time.sleep(_LONGEST_WAIT_SECONDS)  # others fetch all that is left
                 fleet.divide()
                 wait = _LONGEST_WAIT_SECONDS if len(lanes) == 1 else _SHARED_WAIT_SECONDS
                 for lane in tuple(lanes):
@@ -329,12 +337,25 @@ class _Preload:
                 lane.abandon()
 
     def _begin(
-        self, prepared: Prepared, lanes: list[Lane], fleet: Fleet, bandwidth: Bandwidth
-    ) -> None:
+        self, prepared: Prepared, fleet: Fleet, bandwidth: Bandwidth, may_wait: list[Prepared]
+    ) -> Lane | None:
+        """Begin a repo. One that another process fetches is put with those that ``may_wait``."""
+        name = prepared.name
         try:
-            lanes.append(Lane(prepared, fleet, bandwidth))
+            return Lane(prepared, fleet, bandwidth)
+        except AlreadyRunning as exc:
+            now = time.monotonic()
+            if name not in self._held_since:
+                prepared.reporter.note("another pull is fetching it; waiting for its end")
+            since = self._held_since.setdefault(name, now)
+            if now - since > self.settings.patience_seconds:
+                self._note_failure(prepared.pull.request.spec, exc)
+            else:
+                self._held_until[name] = now + _HELD_SECONDS
+                may_wait.append(prepared)
         except HfariaError as exc:
             self._note_failure(prepared.pull.request.spec, exc)
+        return None
 
     def _is_over(self, lane: Lane, wait: float) -> bool:
         """Do one turn of a lane; if it was the last one, note how it ended."""
@@ -357,7 +378,8 @@ class _Preload:
         except HfariaError as exc:
             self._note_failure(spec, exc)
             return True
-        self._outcomes[spec] = RepoOutcome(spec, RepoState.FETCHED, receipt)
+        state = RepoState.PRESENT if lane.found_it_done else RepoState.FETCHED
+        self._outcomes[spec] = RepoOutcome(spec, state, receipt)
         self._progress[prepared.name] = _all_done(receipt)
         return True
 

@@ -93,6 +93,24 @@ class ManifestNotFound(UsageError):
     hint = "`hfaria add REPO_ID` makes one, or name its path"
 
 
+# --- jobs ------------------------------------------------------------------------------------
+
+
+class JobBusy(HfariaError):
+    """A job runs where it should not, or does not end although it was asked to."""
+
+    exit_code = ExitCode.INCOMPLETE
+    hint = "`hfaria status` shows what it does, `hfaria logs` what it said"
+
+
+class JobFailed(HfariaError):
+    """A job ended at once; message, hint and exit code are its own."""
+
+    def __init__(self, message: str, exit_code: ExitCode, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
 # --- the Hub ---------------------------------------------------------------------------------
 
 

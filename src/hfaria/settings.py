@@ -24,6 +24,7 @@ from hfaria.rules.endpoint_order import (
     trusted_endpoints,
 )
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
+from hfaria.rules.jobs import without_secrets
 from hfaria.rules.proxies import Proxies, proxies_of, read_proxies
 from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
 from hfaria.rules.sizes import parse_duration, parse_size
@@ -44,6 +45,22 @@ DEFAULT_PATIENCE_SECONDS = 1800.0
 MOST_CONNECTIONS = 16
 """aria2's own limit for one host."""
 MOST_JOBS = 32
+
+SECRET_VARIABLES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HFARIA_RPC_SECRET"})
+JOB_VARIABLES = (
+    *("HFARIA_ARIA2C", "HFARIA_ARIA2_CONF", "HFARIA_CONFIG", "HFARIA_ENDPOINTS"),
+    *("HFARIA_LIMIT_RATE", "HFARIA_ORIGIN", "HFARIA_PATIENCE", "HFARIA_RESERVE"),
+    *("HFARIA_RPC_SECRET", "HFARIA_RPC_URL", "HFARIA_STALE", "HFARIA_TRUSTED_ENDPOINTS"),
+    *("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_DISABLE_IMPLICIT_TOKEN"),
+    *("HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_SYMLINKS", "HF_HUB_OFFLINE"),
+    *("HF_STORED_TOKENS_PATH", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGINGFACE_HUB_CACHE"),
+    *("HUGGING_FACE_HUB_TOKEN", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"),
+    *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+    *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+    *("all_proxy", "https_proxy", "http_proxy", "no_proxy"),
+    *("PATH", "TMPDIR", "TZ"),
+)
+"""What a job's outcome depends on, so that it can be done again from another environment."""
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
 # Where systems keep their CA bundle when OpenSSL was not told (RHEL, Alpine, SUSE, macOS).
@@ -112,6 +129,8 @@ class Settings:
     """Makes `endpoints` of other names and URLs, each with who named it."""
     config_path: Path | None = None
     """The config file, if there is one."""
+    state_dir: Path = field(default_factory=Path)
+    """Where jobs keep their state."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -206,12 +225,30 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         proxies=read_proxies(env, proxies_of(book.entries.values())),
         endpoints_named=partial(put_in_order, book=book, use_origin=use_origin),
         config_path=config_path if config_path.is_file() else None,
+        state_dir=_state_dir(env, config),
     )
 
 
 def environment() -> dict[str, str]:
     """Return the environment, for whoever loads settings from a part of it."""
     return dict(os.environ)
+
+
+def environment_of_job(
+    environ: Mapping[str, str] | None = None,
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return the variables that a job needs again, and the names of those that are secrets."""
+    env = os.environ if environ is None else environ
+    return without_secrets(env, names=JOB_VARIABLES, secrets=SECRET_VARIABLES)
+
+
+def _state_dir(env: Mapping[str, str], config: Mapping[str, Any]) -> Path:
+    named = env.get("HFARIA_STATE_DIR") or config.get("state_dir")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_state_path  # noqa: PLC0415 - only when it is needed
+
+    return user_state_path("hfaria")
 
 
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:

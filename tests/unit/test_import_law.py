@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "hfaria"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MIDDLE = {"hub", "engine", "cache", "report", "project"}
+MIDDLE = {"hub", "engine", "cache", "jobs", "report", "project"}
 RULES = {"rules", "errors", "redact"}
 BELOW_WORKFLOWS = MIDDLE | RULES | {"settings", "hfaria"}
 MAY_IMPORT = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["main"]
+__all__ = ["catch_signals", "main"]
 
 _INTERRUPTED = 130  # ExitCode.INTERRUPTED, which can't be imported before the signals are held
 
@@ -22,9 +22,7 @@ def main() -> NoReturn:
     line. The process ends without the interpreter's farewell: threads may still wait for an answer,
     which it would wait for as well.
     """
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    catch_signals()
     code = _INTERRUPTED
     try:
         from hfaria.cli.main import run  # noqa: PLC0415 - after the signals
@@ -38,6 +36,13 @@ def main() -> NoReturn:
     except OSError:
         pass  # who read it has gone
     os._exit(code)
+
+
+def catch_signals() -> None:
+    """Let the signals that ask for an end do what Ctrl-C does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the system's form

@@ -13,6 +13,14 @@ from hfaria import __version__
 from hfaria.cli.clean import clean_command
 from hfaria.cli.doctor import doctor_command
 from hfaria.cli.files import files_command
+from hfaria.cli.invocation import Invocation
+from hfaria.cli.jobs import (
+    limit_command,
+    logs_command,
+    pause_command,
+    resume_command,
+    stop_command,
+)
 from hfaria.cli.kept import ls_command, verify_command
 from hfaria.cli.lock import lock_command
 from hfaria.cli.manifest import add_command, remove_command
@@ -22,6 +30,7 @@ from hfaria.cli.preload import preload_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.cli.repair import repair_command
+from hfaria.cli.status import status_command
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.redact import redact
 
@@ -37,6 +46,12 @@ def cli() -> None:
 for _command in (
     pull_command,
     preload_command,
+    status_command,
+    logs_command,
+    pause_command,
+    resume_command,
+    stop_command,
+    limit_command,
     lock_command,
     add_command,
     remove_command,
@@ -52,11 +67,15 @@ for _command in (
     cli.add_command(_command)
 
 
-def run(arguments: list[str]) -> ExitCode:
-    """Run the command line and return its exit code; every error becomes one line on stderr."""
+def run(arguments: list[str], invocation: Invocation | None = None) -> ExitCode:
+    """Run the command line and return its exit code; every error becomes one line on stderr.
+
+    ``invocation`` tells more of how it was called; a job's process makes one.
+    """
+    this = invocation or Invocation(tuple(arguments))
     is_debug = "--debug" in arguments
     try:
-        cli.main(args=arguments, prog_name="hfaria", standalone_mode=False)
+        cli.main(args=arguments, prog_name="hfaria", standalone_mode=False, obj=this)
     except click.ClickException as exc:
         exc.show(sys.stderr)
         return ExitCode.USAGE
@@ -64,9 +83,11 @@ def run(arguments: list[str]) -> ExitCode:
         if is_debug:
             sys.stderr.write(redact(traceback.format_exc()))
         print_error(exc)
+        if this.job is not None:
+            this.job.note_error(exc)
         return exc.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.stderr.write("\ninterrupted; rerun the same command to resume\n")
+        sys.stderr.write(f"\n{this.farewell}\n")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output went away; nothing more can be said to them.

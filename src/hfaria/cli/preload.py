@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfaria.cli.detach import begin_job, check_detach, detach_option
+from hfaria.cli.invocation import this_invocation
 from hfaria.cli.option_groups import (
     Asking,
     Saying,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 @cache_option
 @asking_options
 @moving_options
+@detach_option
 @saying_options
 def preload_command(
     *,
@@ -60,6 +63,7 @@ def preload_command(
     cache_dir: Path | None,
     asking: Asking,
     moving: Moving,
+    detach: bool,
     saying: Saying,
 ) -> None:
     """Fetch all repos of a manifest, each at its locked commit; rerun to resume.
@@ -70,10 +74,16 @@ def preload_command(
     if locked and frozen:
         raise UsageError("`--locked` and `--frozen` can't be used together")
     settings = load_settings(moving.add_to(asking.overrides(cache_dir)))
+    invocation = this_invocation()
+    if detach and invocation.job is None:
+        check_detach(token=asking.token, dry_run=dry_run)
+        title = str(manifest)
+        begin_job(settings, title=title, as_json=saying.as_json, quiet=saying.quiet)
+        return
     # The workflow brings the HTTP client along: `--help` and usage errors come without it.
     from hfaria.workflows import preload as workflow  # noqa: PLC0415
 
-    reporter = saying.reporter(settings)
+    reporter = invocation.watched(saying.reporter(settings))
     mode = LockMode.LOCKED if locked else LockMode.FROZEN if frozen else LockMode.UPDATE
     request = workflow.PreloadRequest(
         manifest,
@@ -95,7 +105,9 @@ def preload_command(
                     f"the preload would be refused: {preview.problems[0]}", preview.problems
                 )
             return
-        receipt = workflow.preload(request, settings=settings, reporter=reporter)
+        receipt = workflow.preload(
+            request, settings=settings, reporter=reporter, on_bandwidth=invocation.steer
+        )
     except IncompletePreload as exc:
         reporter.close()
         receipt = exc.receipt

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hfaria.cli.detach import begin_job, check_detach, detach_option
+from hfaria.cli.invocation import this_invocation
 from hfaria.cli.render import (
     EXIT_CODES,
     preview_document,
@@ -135,6 +137,7 @@ from hfaria.settings import (
     type=click.Path(path_type=Path),
     help="File that holds its secret; else HFARIA_RPC_SECRET.",
 )
+@detach_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the snapshot's path alone.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -164,6 +167,7 @@ def pull_command(
     limit_rate: str | None,
     rpc_url: str | None,
     rpc_secret_file: Path | None,
+    detach: bool,
     as_json: bool,
     quiet: bool,
     debug: bool,  # noqa: ARG001 - read before parsing, so that it covers parsing too
@@ -204,10 +208,17 @@ def pull_command(
             rpc_secret_file=rpc_secret_file,
         )
     )
+    invocation = this_invocation()
+    if detach and invocation.job is None:
+        check_detach(token=token, dry_run=dry_run)
+        begin_job(settings, title=spec.label, as_json=as_json, quiet=quiet)
+        return
     # The workflow brings the HTTP client along: `--help` and usage errors come without it.
     from hfaria.workflows import pull as workflow  # noqa: PLC0415
 
-    reporter = make_reporter(sys.stderr, is_quiet=quiet, show_progress=settings.show_progress)
+    reporter = invocation.watched(
+        make_reporter(sys.stderr, is_quiet=quiet, show_progress=settings.show_progress)
+    )
     if warning is not None:
         reporter.warn(warning)
     if token is not None:
@@ -225,7 +236,9 @@ def pull_command(
             reporter.close()
             _render_preview(preview, as_json=as_json, quiet=quiet)
             return
-        receipt = workflow.pull(request, settings=settings, reporter=reporter)
+        receipt = workflow.pull(
+            request, settings=settings, reporter=reporter, on_bandwidth=invocation.steer
+        )
     except PartialPull as exc:
         reporter.close()
         if as_json:

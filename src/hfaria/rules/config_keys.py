@@ -26,6 +26,7 @@ CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "rpc_secret_file": str,
     "rpc_url": str,
     "stale": str,
+    "state_dir": str,
     "trusted_endpoints": list,
     "use_origin": bool,
 }

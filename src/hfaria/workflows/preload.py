@@ -28,6 +28,7 @@ from hfaria.workflows.tally import Tally
 from hfaria.workflows.traffic import Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hfaria.hub.client import HubClient
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hfaria.rules.preflight import Filesystem
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
+    from hfaria.workflows.bandwidth import Bandwidth
 
 _LISTING_THREADS = 4
 
@@ -69,8 +71,16 @@ class PreloadPreview:
     problems: tuple[str, ...]
 
 
-def preload(request: PreloadRequest, *, settings: Settings, reporter: Reporter) -> PreloadReceipt:
+def preload(
+    request: PreloadRequest,
+    *,
+    settings: Settings,
+    reporter: Reporter,
+    on_bandwidth: Callable[[Bandwidth], None] | None = None,
+) -> PreloadReceipt:
     """Make every wanted repo complete at its locked commit; continue what an earlier run began.
+
+    ``on_bandwidth`` gets what holds it to its rate, to change that while bytes move.
 
     Raises `IncompletePreload`, which carries the receipt, if some repos are not in place at the
     end; other errors before any byte, when the whole can't be done.
@@ -79,7 +89,7 @@ def preload(request: PreloadRequest, *, settings: Settings, reporter: Reporter) 
     with open_client(settings, reporter, request.token) as client:
         run = _Preload(request, repos, settings, reporter, client)
         try:
-            return run.run()
+            return run.run(on_bandwidth)
         finally:
             run.close()
 
@@ -117,7 +127,7 @@ class _Preload:
         for prepared in self._opened:
             prepared.pull.close()
 
-    def run(self) -> PreloadReceipt:
+    def run(self, on_bandwidth: Callable[[Bandwidth], None] | None) -> PreloadReceipt:
         wanted = self._wanted()
         todo = self._without_what_is_here(self._prepare(wanted))
         self._write_lock()
@@ -125,7 +135,10 @@ class _Preload:
             filesystem, todo = self._preflight(todo)
             if todo:
                 self.reporter.note(self._announcement(todo, filesystem))
-            Traffic(todo, self.tally, self.settings, self.client, self.reporter).run()
+            traffic = Traffic(todo, self.tally, self.settings, self.client, self.reporter)
+            if on_bandwidth is not None:
+                on_bandwidth(traffic.bandwidth)
+            traffic.run()
         receipt = self._receipt(wanted)
         if not receipt.is_complete:
             raise IncompletePreload(receipt)

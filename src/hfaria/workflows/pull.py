@@ -9,22 +9,32 @@ from hfaria.workflows.access import open_client
 from hfaria.workflows.repo_pull import Preview, PullRequest, RepoPull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hfaria.report.reporter import Reporter
     from hfaria.rules.receipt import Receipt
     from hfaria.settings import Settings
+    from hfaria.workflows.bandwidth import Bandwidth
 
 __all__ = ["Preview", "PullRequest", "preview", "pull"]
 
 
-def pull(request: PullRequest, *, settings: Settings, reporter: Reporter) -> Receipt:
+def pull(
+    request: PullRequest,
+    *,
+    settings: Settings,
+    reporter: Reporter,
+    on_bandwidth: Callable[[Bandwidth], None] | None = None,
+) -> Receipt:
     """Fetch, verify and publish what ``request`` names; continue what an earlier run began.
+
+    ``on_bandwidth`` gets what holds it to its rate, to change that while bytes move.
 
     Raises an `HfariaError`; after any of them, and after a crash, the same call goes on where this
     one stopped. Files that could not be had are told by `PartialPull`, which carries the receipt.
     """
     with _repo_pull(request, settings, reporter) as repo_pull:
+        repo_pull.on_bandwidth = on_bandwidth
         return repo_pull.run()
 
 

@@ -103,6 +103,8 @@ class RepoPull:
         self.settings = settings
         self.reporter = reporter
         self.client = client
+        self.on_bandwidth: Callable[[Bandwidth], None] | None = None
+        """Gets what holds the pull to its rate, if it is its own."""
         self.started_at = time.monotonic()
         self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.window = Window(jobs=settings.jobs, connections=settings.connections)
@@ -300,7 +302,11 @@ class RepoPull:
             bridge.close()
 
     def _own_bandwidth(self, mover: Mover) -> Bandwidth:
-        return Bandwidth(self.settings.rate_schedule, mover, self.client.pace, self.reporter)
+        schedule = self.settings.rate_schedule
+        bandwidth = Bandwidth(schedule, mover, self.client.pace, self.reporter)
+        if self.on_bandwidth is not None:
+            self.on_bandwidth(bandwidth)
+        return bandwidth
 
     def finish(self, plan: Plan, catalogue: Catalogue, outcome: Outcome) -> Receipt:
         """Let the ref name the commit; raises `PartialPull` if files could not be had."""

@@ -35,13 +35,14 @@ class Traffic:
     reporter: Reporter
     _lanes: list[Lane] = field(init=False, default_factory=list)
     _fleet: Fleet = field(init=False, default_factory=Fleet)
-    _bandwidth: Bandwidth = field(init=False)
+    bandwidth: Bandwidth = field(init=False)
+    """What holds all of them together to the rate."""
     _held_since: dict[str, float] = field(init=False, default_factory=dict)
     _held_until: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         schedule = self.settings.rate_schedule
-        self._bandwidth = Bandwidth(schedule, self._fleet, self.client.pace, self.reporter)
+        self.bandwidth = Bandwidth(schedule, self._fleet, self.client.pace, self.reporter)
 
     def run(self) -> None:
         """Do it; whatever ends it early lets every lane save its state."""
@@ -75,7 +76,7 @@ class Traffic:
     def _begin(self, prepared: Prepared) -> None:
         """Open a lane for a repo; one that another process fetches is tried again later."""
         try:
-            self._lanes.append(Lane(prepared, self._fleet, self._bandwidth))
+            self._lanes.append(Lane(prepared, self._fleet, self.bandwidth))
         except AlreadyRunning as exc:
             now = time.monotonic()
             if prepared.name not in self._held_since:

@@ -1,0 +1,1 @@
+"""Run by itself: a job's folder, its process and its log."""

@@ -24,6 +24,7 @@ from hfaria.project.manifest_file import load_manifest
 from hfaria.rules import lock, preload, proxies, receipt
 from hfaria.rules.config_keys import CONFIG_KEYS
 from hfaria.rules.endpoints import KNOWN_MIRRORS
+from hfaria.rules.jobs import JobState
 from hfaria.rules.manifest import DEFAULTS_KEYS, MANIFEST_NAME, REPO_KEYS
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
@@ -223,7 +224,7 @@ def test_documented_variables_of_others_are_read_too() -> None:
     text = _FENCE.sub("", (REFERENCE / "configuration.md").read_text(encoding="utf-8"))
     named = {name for name in codes_in([text]) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", name)}
     source = inspect.getsource(settings) + inspect.getsource(proxies)
-    elsewhere = {"HF_TOKEN"}  # huggingface_hub reads it for us
+    elsewhere = {"XDG_STATE_HOME"}  # platformdirs reads it for us
     assert {name for name in named if f'"{name}"' not in source} == elsewhere
 
 
@@ -499,6 +500,24 @@ def test_the_keys_of_the_endpoints_are_those_that_are_documented(documented_hub:
     whole, each = text.split("Each of `endpoints`:")
     assert keys_in(whole) == set(run.document)
     assert keys_in(each) == set(run.document["endpoints"][0])
+
+
+@pytest.mark.aria2
+def test_the_keys_of_the_jobs_are_those_that_are_documented(documented_hub: User) -> None:
+    begun = documented_hub.run("pull", "our-org/tts", "--revision", "v1.2", "--detach", "--json")
+    assert {*begun.document} == {"job", "log"}
+    run = documented_hub.run("status", "--json")
+    heading = "## The jobs: `hfaria status --json`"
+    text = section((REFERENCE / "json.md").read_text(encoding="utf-8"), heading)
+    whole, each = text.split("Each of `jobs`:")
+    assert keys_in(whole) == set(run.document)
+    assert keys_in(each) == set(run.document["jobs"][0])
+
+
+def test_the_states_of_jobs_are_those_that_are_documented() -> None:
+    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria status")
+    states = {row[0] for row in rows(text) if not row[0].startswith("`")}
+    assert states == {state.value for state in JobState}
 
 
 @pytest.mark.aria2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.aria2
 SIZE = 40_000_000
 LARGE = one_file(size=SIZE)
 LINE = Shape(rate_total=4e6)
-QUIET_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -117,12 +117,12 @@ def test_nothing_moves_while_a_job_is_paused_and_it_goes_on_where_it_was(
     hub: LoopbackHub, user: User
 ) -> None:
     job_id = detached(user, "pull", "org/one", "-x", "2")
-    pid = job_of(user, job_id)["pid"]
+    process = psutil.Process(job_of(user, job_id)["pid"])
     wait_until(lambda: hub.file_bytes_sent() > 5_000_000)
     asked = user.run("pause")
     assert asked.code == 0
     assert f"job {job_id} is paused at " in asked.stderr
-    assert not psutil.pid_exists(pid)
+    wait_until(lambda: not is_alive(process))
     sent = hub.file_bytes_sent()
     time.sleep(0.05)
     paused = job_of(user, job_id)
@@ -195,9 +195,9 @@ def test_a_shutdown_of_the_machine_leaves_a_job_that_resume_continues(
     hub: LoopbackHub, user: User
 ) -> None:
     job_id = detached(user)
-    pid = job_of(user, job_id)["pid"]
-    os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not psutil.pid_exists(pid))
+    process = psutil.Process(job_of(user, job_id)["pid"])
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not is_alive(process))
     assert job_of(user, job_id)["state"] == "cut"
     # Nobody is at the keyboard then, and nothing of the terminal's environment is there.
     hub.shape("cdn", Shape())
@@ -325,3 +325,35 @@ def test_a_state_folder_that_takes_nothing_is_told_before_anything_begins(
     assert "HFARIA_STATE_DIR" in run.hint
     assert hub.file_bytes_sent() == 0
     assert user.run("status", "nope").code == 2
+
+
+def test_a_job_goes_on_though_its_state_is_gone(hub: LoopbackHub, user: User) -> None:
+    job_id = detached(user)
+    shutil.rmtree(Path(user.settings["HFARIA_STATE_DIR"]) / "jobs" / job_id)
+    assert jobs_of(user) == []
+    hub.shape("cdn", Shape())
+    ref = user.cache / "models--org--one" / "refs" / "main"
+    wait_until(ref.exists)
+    assert_holds(user.pulled("org/one").path, LARGE)
+
+
+def test_a_job_runs_where_it_began_and_says_if_that_is_gone(
+    hub: LoopbackHub, user: User, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    # A file of the user's that has the name of a module is not imported.
+    (place / "click.py").write_text("raise SystemExit(99)", encoding="utf-8")
+    program = (
+        f"import os, sys, hfaria.cli; os.chdir({str(place)!r}); "
+        "sys.argv[1:] = ['pull', 'org/one', '--local-dir', 'here', '--detach']; hfaria.cli.main()"
+    )
+    job_id = user.python(program)
+    user.run("stop", job_id)
+    place.rename(tmp_path / "elsewhere")
+    assert f"the job's folder `{place}`" in refused(user.run("resume", job_id), 7)
+    (tmp_path / "elsewhere").rename(place)
+    hub.shape("cdn", Shape())
+    assert user.run("resume", job_id).code == 0
+    wait_for_state(user, job_id, "done")
+    assert_holds(place / "here", LARGE)

@@ -26,7 +26,7 @@ def _run(path: Path) -> int:
     from hfaria.cli.invocation import Invocation  # noqa: PLC0415 - after the signals
     from hfaria.cli.main import run  # noqa: PLC0415
     from hfaria.cli.render import print_error  # noqa: PLC0415
-    from hfaria.errors import HfariaError, UsageError  # noqa: PLC0415
+    from hfaria.errors import HfariaError, StoreError, UsageError  # noqa: PLC0415
     from hfaria.jobs.folder import JobFolder  # noqa: PLC0415
     from hfaria.jobs.log import LogStream  # noqa: PLC0415
     from hfaria.workflows.job_run import JobRun  # noqa: PLC0415
@@ -41,7 +41,16 @@ def _run(path: Path) -> int:
         with folder.hold():
             job = JobRun(folder)
             job.begin()
-            code = run(list(command.arguments), Invocation(command.arguments, job))
+            try:
+                # Not before all is imported: Python would take modules from there.
+                os.chdir(command.folder)
+            except OSError as exc:
+                error = StoreError(f"the job's folder `{command.folder}`: {exc.strerror}")
+                print_error(error)
+                job.note_error(error)
+                code = error.exit_code
+            else:
+                code = run(list(command.arguments), Invocation(command.arguments, job))
             job.end(code)
     except HfariaError as exc:
         print_error(exc)

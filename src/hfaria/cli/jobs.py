@@ -12,6 +12,7 @@ from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import HfariaError, JobBusy, UsageError
 from hfaria.jobs.log import follow_log, read_log
 from hfaria.rules.jobs import JobState, Wish
+from hfaria.rules.rate_limit import parse_rate_schedule
 from hfaria.settings import Overrides, load_settings
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def limit_command(*, rate: str, job_ids: tuple[str, ...], debug: bool) -> None: 
 
     RATE is as for `--limit-rate`: `2M`, `2M@08:00-19:00`; `0` is no limit.
     """
+    parse_rate_schedule(rate, named_by="RATE")
     jobs = _jobs()
     chosen = jobs.find(job_ids)
     if not job_ids:

@@ -35,7 +35,10 @@ def find_process(pid: int) -> Process | None:
 def spawn(
     arguments: list[str], *, folder: Path, environment: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, so that no terminal's end reaches it."""
+    """Start a process in a session of its own, so that no terminal's end reaches it.
+
+    ``folder`` is where it begins, and what Python looks into for modules.
+    """
     if sys.platform == "win32":
         raise UsageError("jobs in the background need a POSIX system")
     try:

@@ -104,6 +104,12 @@ class JobReport:
     """Its last message, which is all there is to know before the first byte."""
     end: JobEnd | None = None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something moves, or is waited for: no check can refuse it any more."""
+        moment = self.progress
+        return moment is not None and has_life(moment)
+
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
@@ -142,6 +148,11 @@ class Job:
     def progress(self) -> Progress | None:
         """The last moment that is known."""
         return None if self.report is None else self.report.progress
+
+
+def has_life(moment: Progress) -> bool:
+    """Tell whether a moment is of a run that has begun: something moves, or is waited for."""
+    return moment.rate > 0 or bool(moment.active) or moment.waiting is not None
 
 
 def judge(command: JobCommand, report: JobReport | None, facts: JobFacts) -> JobState:

@@ -14,7 +14,7 @@ from hfaria.errors import ExitCode, JobFailed, UsageError
 from hfaria.jobs.process import find_process
 from hfaria.redact import redact
 from hfaria.report.snapshots import SnapshotReporter
-from hfaria.rules.jobs import JobEnd, JobReport, Process, Wish
+from hfaria.rules.jobs import JobEnd, JobReport, Process, Wish, has_life
 from hfaria.rules.rate_limit import RateSchedule, parse_rate_schedule
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ class JobRun:
         self._tell(replace(self._report, updated_at=now, progress=progress, end=end))
 
     def _keep(self, progress: Progress, waits_since: float | None) -> None:
+        last = self._report.progress
+        if last is not None and progress.held < last.held and not has_life(progress):
+            return  # nothing was staged yet when it was counted: the last run's moment says more
         self._tell(
             replace(
                 self._report, updated_at=time.time(), progress=progress, waits_since=waits_since

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfaria.errors import JobBusy, JobFailed, UsageError
+from hfaria.errors import HfariaError, JobBusy, JobFailed, StoreError, UsageError
 from hfaria.jobs.folder import JobFolder, all_folders, find_folder, make_folder
 from hfaria.jobs.process import find_process, spawn
 from hfaria.rules.jobs import (
@@ -24,7 +25,6 @@ from hfaria.rules.jobs import (
     judge,
     to_forget,
 )
-from hfaria.rules.rate_limit import parse_rate_schedule
 from hfaria.settings import JOB_VARIABLES, environment, environment_of_job
 from hfaria.workflows.job_run import error_of
 
@@ -42,7 +42,7 @@ RUNNER = "hfaria.cli.job_process"
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A job that was begun or continued; ``is_done`` if there was so little to do."""
+    """A job that was begun or continued, and where it says more."""
 
     job: Job
     log: Path
@@ -100,29 +100,37 @@ class Jobs:
             environment=values,
             withheld=withheld,
         )
-        folder.begin(command)
-        return self._start(folder, command)
+        try:
+            folder.begin(command)
+            process = self._spawn(folder, command)
+        except HfariaError:
+            with suppress(StoreError):  # what never began is no job
+                folder.remove()
+            raise
+        return self._follow(folder, process)
 
     def resume(self, job: Job) -> Begun:
         """Start a job's command again; it goes on where its partials end."""
-        if job.state.is_alive:
-            raise JobBusy(f"job {job.job_id} runs already")
         folder = self._folder(job)
+        if folder.is_locked() or job.state in {JobState.RUNNING, JobState.WAITING}:
+            raise JobBusy(f"job {job.job_id} runs already")
         folder.write_wish(None)
-        return self._start(folder, job.command)
+        return self._follow(folder, self._spawn(folder, job.command))
 
     def missing_secrets(self, job: Job) -> tuple[str, ...]:
         """Return variables that were set when the job was begun, and are not now."""
         now = environment()
         return tuple(name for name in job.command.withheld if not now.get(name))
 
-    def _start(self, folder: JobFolder, command: JobCommand) -> Begun:
-        process = spawn(
+    def _spawn(self, folder: JobFolder, command: JobCommand) -> subprocess.Popen[bytes]:
+        return spawn(
             [sys.executable, "-m", RUNNER, str(folder.path.absolute())],
-            folder=Path(command.folder),
+            folder=folder.path,
             environment=environment_again(command, environment(), names=JOB_VARIABLES),
             log=folder.log,
         )
+
+    def _follow(self, folder: JobFolder, process: subprocess.Popen[bytes]) -> Begun:
         report = self._wait_for_begin(folder, process)
         if report is not None and report.end is not None and report.end.exit_code:
             raise error_of(report.end)
@@ -132,24 +140,21 @@ class Jobs:
         self, folder: JobFolder, process: subprocess.Popen[bytes]
     ) -> JobReport | None:
         deadline = time.monotonic() + _BEGIN_SECONDS
-        while True:
-            code = process.poll()
-            report = folder.read_report()
-            is_its_own = report is not None and report.process.pid == process.pid
-            if report is not None and is_its_own:
-                is_under_way = report.progress is not None and report.updated_at > report.began_at
-                if report.end is not None or is_under_way:
+        report = None
+        with suppress(KeyboardInterrupt):  # which ends the waiting, and not the job
+            while time.monotonic() < deadline:
+                code = process.poll()
+                told = folder.read_report()
+                report = told if told is not None and told.process.pid == process.pid else None
+                if report is not None and (report.end is not None or report.is_under_way):
                     return report
-            if code is not None:
-                if report is not None and is_its_own and code == 0:
-                    return report
-                raise JobBusy(
-                    f"job {folder.job_id} did not begin",
-                    hint=f"`hfaria logs {folder.job_id}` shows its last words",
-                )
-            if time.monotonic() > deadline:
-                return report if is_its_own else None
-            time.sleep(_LOOK_SECONDS)
+                if code is not None:
+                    raise JobBusy(
+                        f"job {folder.job_id} did not begin",
+                        hint=f"`hfaria logs {folder.job_id}` shows its last words",
+                    )
+                time.sleep(_LOOK_SECONDS)
+        return report
 
     # --- hold and end ----------------------------------------------------------------------------
 
@@ -193,8 +198,10 @@ class Jobs:
         return self._must_read(folder)
 
     def limit(self, job: Job, rate: str) -> None:
-        """Hold a job to a rate, at once if it runs, and when it is resumed."""
-        parse_rate_schedule(rate, named_by="RATE")
+        """Hold a job to a rate, at once if it runs, and when it is resumed.
+
+        ``rate`` is one that `parse_rate_schedule` takes.
+        """
         self._folder(job).write_limit(rate)
 
     # --- forget ----------------------------------------------------------------------------------
@@ -245,8 +252,3 @@ def newest(jobs: Sequence[Job]) -> Job:
     if not jobs:
         raise UsageError("there is no job", hint="`hfaria pull --detach REPO_ID` begins one")
     return jobs[-1]
-
-
-def with_state(jobs: Sequence[Job], *states: JobState) -> tuple[Job, ...]:
-    """Return the jobs that are in one of these states."""
-    return tuple(job for job in jobs if job.state in states)

@@ -345,8 +345,8 @@ def test_a_job_runs_where_it_began_and_says_if_that_is_gone(
     # A file of the user's that has the name of a module is not imported.
     (place / "click.py").write_text("raise SystemExit(99)", encoding="utf-8")
     program = (
-        f"import os, sys, hfaria.cli; os.chdir({str(place)!r}); "
-        "sys.argv[1:] = ['pull', 'org/one', '--local-dir', 'here', '--detach']; hfaria.cli.main()"
+        f"import os, sys, click; from hfaria.cli import main; os.chdir({str(place)!r}); "
+        "sys.argv[1:] = ['pull', 'org/one', '--local-dir', 'here', '--detach']; main()"
     )
     job_id = user.python(program)
     user.run("stop", job_id)

@@ -79,12 +79,15 @@ def status_command(
 
 def _watch(jobs: Jobs, job_ids: Sequence[str], *, show_progress: bool) -> None:
     reporter = make_reporter(sys.stderr, is_quiet=False, show_progress=show_progress)
+    seen: set[str] = set()
     try:
         while True:
-            running = [job for job in jobs.find(job_ids) if job.state.is_alive]
+            found = jobs.find(job_ids)
+            running = {job.job_id for job in found if job.state.is_alive}
             if not running:
                 return
-            moment = _joint(running)
+            seen |= running  # those that end meanwhile stay part of the whole
+            moment = _joint([job for job in found if job.job_id in seen])
             if moment is not None:
                 reporter.show(moment)
             time.sleep(_LOOK_SECONDS)
@@ -92,16 +95,17 @@ def _watch(jobs: Jobs, job_ids: Sequence[str], *, show_progress: bool) -> None:
         reporter.close()
 
 
-def _joint(running: Sequence[Job]) -> Progress | None:
-    """Return the moment of all that run as one: a single job's own, else one bar for each."""
-    known = [(job, job.progress) for job in running if job.progress is not None]
+def _joint(jobs: Sequence[Job]) -> Progress | None:
+    """Return the moment of several jobs as one: a single job's own, else a bar for each."""
+    known = [(job, job.progress) for job in jobs if job.progress is not None]
     if len(known) == 1:
         return known[0][1]
     if not known:
         return None
     moments = {f"{job.job_id} {job.command.title}": progress for job, progress in known}
     active = tuple(
-        ActiveTransfer(name, moment.size, moment.held, moment.rate)
-        for name, moment in moments.items()
+        ActiveTransfer(f"{job.job_id} {job.command.title}", moment.size, moment.held, moment.rate)
+        for job, moment in known
+        if job.state.is_alive
     )
     return replace(join(moments, repos_done=0), active=active, repos=1)

@@ -128,6 +128,7 @@ class BarReporter:
         if self._total is None:
             self._total = self._make(0, progress.size)
         total = self._total
+        total.total = progress.size  # of several jobs, one may be listed later than another
         total.n = progress.held
         left = progress.seconds_left
         files = _done(progress)

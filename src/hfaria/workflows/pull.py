@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hfaria.cache.adoption import take_partials
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.bridge import Bridge
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
+    from hfaria.rules.adoption import Folder
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
     from hfaria.workflows.catalogue import Catalogue, Cataloguer
@@ -53,6 +55,10 @@ class PullRequest:
     token: Secret | None = None
     is_wish: bool = True
     """Whether the selection is what the user wants of the commit, which is remembered."""
+    folder: Folder | None = None
+    """A folder of another tool's, of which is taken what is right."""
+    ref: str | None = None
+    """The ref to write, where the spec names a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,8 @@ def preview(request: PullRequest, *, settings: Settings, reporter: Reporter) -> 
 
 @contextmanager
 def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> Iterator[_Session]:
-    store = open_store(request.spec, settings, request.local_dir)
+    may_link_hard = request.folder is None or request.folder.can_link
+    store = open_store(request.spec, settings, request.local_dir, may_link_hard=may_link_hard)
     with (
         open_client(settings, reporter, request.token) as client,
         open_cataloguer(
@@ -139,6 +146,8 @@ class _Session:
             raise _refusal(plan, problems)
         self.reporter.note(_announcement(plan, filesystem, catalogue))
         with hold_pull_lock(self.store):
+            if self.request.folder is not None:
+                take_partials(self.request.folder.begun(plan.files), self.store.workspace)
             plan = self._plan(catalogue)  # another pull may just have ended
             if plan.transfers and catalogue.head is None:
                 catalogue = self.cataloguer.ask()
@@ -212,12 +221,15 @@ class _Session:
                     f"the listing names `{file.path}`: `{device}` is a device on Windows",
                     hint=f"`--exclude '{file.path}'` pulls the rest",
                 )
+        view = self.store.view(files, listing.commit_hash)
+        if self.request.folder is not None:
+            view = self.request.folder.offer(view, files)
         return make_plan(
             spec,
             listing.commit_hash,
             files,
-            self.store.view(files, listing.commit_hash),
-            ref=None if is_commit(spec.revision) else spec.revision,
+            view,
+            ref=self.request.ref if is_commit(spec.revision) else spec.revision,
             refetch=self.request.refetch,
         )
 
@@ -233,6 +245,8 @@ class _Session:
             allow_symlinks=self.settings.allow_symlinks,
             written_to=self.store.written_folders(),
         )
+        if self.request.folder is not None and not self.request.folder.can_link:
+            filesystem = replace(filesystem, has_hard_links=False)
         if plan.is_complete:
             return filesystem, filesystem.refusals
         problems = find_problems(plan, filesystem, reserve=self.settings.reserve, folder=str(root))

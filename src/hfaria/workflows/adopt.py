@@ -137,7 +137,8 @@ def _begin(request: AdoptRequest, settings: Settings, reporter: Reporter) -> _Wo
     if not found and not begun:
         raise UsageError(
             f"nothing in `{request.root}` is in `{spec.label}` at {listing.commit_hash[:12]}",
-            hint="name the right one with `--repo`, `--repo-type` and `--revision`",
+            hint="name the right one with `--repo`, `--repo-type` and `--revision`; what was moved "
+            "before is in the cache: `hfaria ls`",
         )
     files_found = sum(1 for file in listing.files if file.blob_name in found)
     if not folder.can_link and request.way is Way.LINK:

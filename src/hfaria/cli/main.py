@@ -10,9 +10,11 @@ from contextlib import suppress
 import click
 
 from hfaria import __version__
+from hfaria.cli.adopt import adopt_command
 from hfaria.cli.clean import clean_command
 from hfaria.cli.doctor import doctor_command
 from hfaria.cli.files import files_command
+from hfaria.cli.hfd import hfd_command
 from hfaria.cli.kept import ls_command, verify_command
 from hfaria.cli.lock import lock_command
 from hfaria.cli.manifest import add_command, remove_command
@@ -46,6 +48,8 @@ for _command in (
     repair_command,
     outdated_command,
     clean_command,
+    adopt_command,
+    hfd_command,
     mirrors_command,
     doctor_command,
 ):

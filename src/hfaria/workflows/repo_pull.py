@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hfaria.cache.adoption import take_partials
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
 from hfaria.engine.bridge import Bridge
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
+    from hfaria.rules.adoption import Folder
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.lock import LockedRepo
     from hfaria.rules.spec import RepoSpec
@@ -68,6 +70,10 @@ class PullRequest:
     token: Secret | None = None
     is_wish: bool = True
     """Whether the selection is what the user wants of the commit, which is remembered."""
+    folder: Folder | None = None
+    """A folder of another tool's, of which is taken what is right."""
+    ref: str | None = None
+    """The ref to write, where the spec names a commit."""
     commit_hash: str | None = None
     locked: LockedRepo | None = None
 
@@ -106,7 +112,10 @@ class RepoPull:
         self.started_at = time.monotonic()
         self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.window = Window(jobs=settings.jobs, connections=settings.connections)
-        self.store = open_store(request.spec, settings, request.local_dir)
+        may_link_hard = request.folder is None or request.folder.can_link
+        self.store = open_store(
+            request.spec, settings, request.local_dir, may_link_hard=may_link_hard
+        )
         spec = request.spec
         if request.commit_hash is not None:
             spec = replace(spec, revision=request.commit_hash)
@@ -148,6 +157,8 @@ class RepoPull:
             raise refusal(plan.spec.label, problems)
         self.reporter.note(_announcement(plan, filesystem, catalogue))
         with hold_pull_lock(self.store):
+            if self.request.folder is not None:
+                take_partials(self.request.folder.begun(plan.files), self.store.workspace)
             plan = self.plan(catalogue)  # another pull may just have ended
             plan, catalogue = self.with_sources(plan, catalogue)
             with self.transfers(plan, catalogue) as transfers:
@@ -198,12 +209,15 @@ class RepoPull:
                     f"the listing names `{file.path}`: `{device}` is a device on Windows",
                     hint=f"`--exclude '{file.path}'` pulls the rest",
                 )
+        view = self.store.view(files, listing.commit_hash)
+        if self.request.folder is not None:
+            view = self.request.folder.offer(view, files)
         return make_plan(
             spec,
             listing.commit_hash,
             files,
-            self.store.view(files, listing.commit_hash),
-            ref=None if is_commit(spec.revision) else spec.revision,
+            view,
+            ref=self.request.ref if is_commit(spec.revision) else spec.revision,
             refetch=self.request.refetch,
         )
 
@@ -232,6 +246,8 @@ class RepoPull:
             allow_symlinks=self.settings.allow_symlinks,
             written_to=self.store.written_folders(),
         )
+        if self.request.folder is not None and not self.request.folder.can_link:
+            filesystem = replace(filesystem, has_hard_links=False)
         if plan.is_complete:
             return filesystem, filesystem.refusals
         if not for_space:

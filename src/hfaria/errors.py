@@ -8,7 +8,6 @@ is what the process ends with. Only `cli` prints them.
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
 
 
 class ExitCode(enum.IntEnum):
@@ -51,7 +50,7 @@ class HfariaError(Exception):
     ``hint`` given at the raise overrides the class's own.
     """
 
-    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+    exit_code: ExitCode = ExitCode.BUG
     hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -82,6 +81,16 @@ class VariantNotFound(UsageError):
 
 class InvalidConfig(UsageError):
     """The configuration file or an environment variable can't be understood."""
+
+
+class InvalidManifest(UsageError):
+    """A manifest or a lock can't be understood: which file, which line, which key."""
+
+
+class ManifestNotFound(UsageError):
+    """There is no manifest where one was looked for."""
+
+    hint = "`hfaria add REPO_ID` makes one, or name its path"
 
 
 # --- the Hub ---------------------------------------------------------------------------------

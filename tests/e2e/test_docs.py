@@ -19,9 +19,12 @@ from hfaria import errors, settings
 from hfaria.cli.main import cli
 from hfaria.cli.pull import pull_command
 from hfaria.errors import ExitCode, HfariaError
-from hfaria.rules import proxies, receipt
+from hfaria.project.lock_file import load_lock
+from hfaria.project.manifest_file import load_manifest
+from hfaria.rules import lock, preload, proxies, receipt
 from hfaria.rules.config_keys import CONFIG_KEYS
 from hfaria.rules.endpoints import KNOWN_MIRRORS
+from hfaria.rules.manifest import DEFAULTS_KEYS, MANIFEST_NAME, REPO_KEYS
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
 from loopback_hub import Generated, LoopbackHub, repo
@@ -156,7 +159,7 @@ def test_the_exit_codes_of_a_page_are_those_of_the_tool(page: Path) -> None:
 def error_classes() -> dict[str, int]:
     return {
         name: int(kind.exit_code)
-        for module in (errors, receipt)
+        for module in (errors, lock, preload, receipt)
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, HfariaError) and kind is not HfariaError
     }
@@ -174,6 +177,25 @@ def test_every_error_in_the_table_of_faults_exists() -> None:
     named = {code for code in codes_in(row[1] for row in rows(text)) if code.isalpha()}
     assert named
     assert named <= set(error_classes())
+
+
+# --- the manifest and the lock --------------------------------------------------------------------
+
+
+def test_the_keys_of_the_manifest_and_of_the_lock_are_those_that_are_documented() -> None:
+    text = (REFERENCE / "manifest.md").read_text(encoding="utf-8")
+    assert keys_in(section(text, "## The manifest")) == {*REPO_KEYS}
+    assert keys_in(section(text, "## The lock")) == {*lock.LOCK_KEYS, "version"}
+    assert {*REPO_KEYS} - {*DEFAULTS_KEYS} == {"id", "variant"}
+
+
+def test_the_manifest_and_the_lock_that_are_shown_can_be_read(tmp_path: Path) -> None:
+    text = (REFERENCE / "manifest.md").read_text(encoding="utf-8")
+    manifest, locked = (block for language, block in _FENCE.findall(text) if language == "toml")
+    (tmp_path / "hfaria.toml").write_text(manifest, encoding="utf-8")
+    (tmp_path / "hfaria.lock").write_text(locked, encoding="utf-8")
+    assert len(load_manifest(tmp_path / "hfaria.toml").repos) == 3
+    assert load_lock(tmp_path / "hfaria.lock") is not None
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -376,6 +398,19 @@ def test_a_shown_command_is_understood(
     assert settings.load_settings(overrides, {"HFARIA_CONFIG": str(config), **environ}).endpoints
 
 
+# What the project of somebody who reads the guides holds.
+PROJECT = """\
+[[repo]]
+id = "our-org/tts"
+revision = "v1.2"
+groups = ["serve"]
+
+[[repo]]
+id = "our-org/speech"
+type = "dataset"
+"""
+
+
 @pytest.fixture(scope="module")
 def documented_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     """A user of a hub that has the repos that the guides name."""
@@ -388,11 +423,16 @@ def documented_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
             repo(REAL_MODEL_ID, files, tags=tags, pull_requests=requests),
             repo("org/name", model),
             repo("org/name", files, repo_type="dataset", tags=tags),
+            repo("our-org/tts", model, tags={"v1.2": 0}),
+            repo("our-org/speech", {"clean/a.txt": b"a"}, repo_type="dataset"),
         ):
             hub.put_repo(spec)
         user = user_of(hub, tmp_path_factory.mktemp("reader"))
         # What the guides do offline was pulled before.
         user.pulled(REAL_MODEL_ID)
+        (user.home / MANIFEST_NAME).write_text(PROJECT, encoding="utf-8")
+        run = user.run("preload", str(user.home / MANIFEST_NAME))
+        assert run.code == 0, run.stderr
         yield user
 
 
@@ -402,6 +442,8 @@ def test_a_shown_command_does_what_it_says(
     shown: tuple[dict[str, str], list[str]], documented_hub: User, tmp_path: Path
 ) -> None:
     environ, arguments = shown
+    for name in (MANIFEST_NAME, "hfaria.lock"):
+        (tmp_path / name).write_bytes((documented_hub.home / name).read_bytes())
     ended = subprocess.run(
         [sys.executable, "-m", "hfaria", *arguments],
         env={**documented_hub.environ, **environ},
@@ -424,6 +466,12 @@ def test_a_shown_command_does_what_it_says(
             "## The plan: `hfaria pull --dry-run --json`",
             ["pull", "org/name", "--dry-run", "--json"],
         ),
+        ("## The set: `hfaria preload --json`", ["preload", MANIFEST_NAME, "--json"]),
+        (
+            "## The set's plan: `hfaria preload --dry-run --json`",
+            ["preload", MANIFEST_NAME, "--dry-run", "--json"],
+        ),
+        ("## The lock: `hfaria lock --json`", ["lock", "--manifest", MANIFEST_NAME, "--json"]),
         ("## The groups: `hfaria files --json`", ["files", "org/name", "--json"]),
         ("## The cache: `hfaria ls --json`", ["ls", "--json"]),
         ("## The findings: `hfaria verify --json`", ["verify", "--json"]),
@@ -435,7 +483,8 @@ def test_a_shown_command_does_what_it_says(
 def test_the_keys_of_a_json_document_are_those_that_are_documented(
     heading: str, arguments: list[str], documented_hub: User
 ) -> None:
-    run = documented_hub.run(*arguments)
+    manifest = str(documented_hub.home / MANIFEST_NAME)
+    run = documented_hub.run(*(manifest if word == MANIFEST_NAME else word for word in arguments))
     assert run.code == 0, run.stderr
     document = json.loads(run.stdout)
     text = (REFERENCE / "json.md").read_text(encoding="utf-8")

@@ -16,8 +16,11 @@ from hfaria.cli.doctor import doctor_command
 from hfaria.cli.files import files_command
 from hfaria.cli.hfd import hfd_command
 from hfaria.cli.kept import ls_command, verify_command
+from hfaria.cli.lock import lock_command
+from hfaria.cli.manifest import add_command, remove_command
 from hfaria.cli.mirrors import mirrors_command
 from hfaria.cli.outdated import outdated_command
+from hfaria.cli.preload import preload_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.cli.repair import repair_command
@@ -35,6 +38,10 @@ def cli() -> None:
 
 for _command in (
     pull_command,
+    preload_command,
+    lock_command,
+    add_command,
+    remove_command,
     files_command,
     ls_command,
     verify_command,

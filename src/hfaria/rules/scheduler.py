@@ -22,8 +22,8 @@ from hfaria.rules.pending import Pending, count
 from hfaria.rules.route_health import RouteBook
 from hfaria.rules.sources import Sharing
 from hfaria.rules.verdict import final_failure
-from hfaria.rules.waiting import Waiting, find_wait
-from hfaria.rules.watchdog import bark, due_at
+from hfaria.rules.waiting import Waiting, find_wait, leaves_line_idle
+from hfaria.rules.watchdog import bark, wake_at
 from hfaria.rules.window import Window
 
 if TYPE_CHECKING:
@@ -83,20 +83,20 @@ class Scheduler:
 
     def wake_at(self) -> float | None:
         """Return when `Ticked` is due at the latest, or None if only events can change anything."""
-        due: float | None = None
-        for flight in self._flights.values():
-            if flight.phase is Phase.WAITING:
-                at = flight.ready_at
-            elif flight.phase is Phase.MOVING and not flight.has_own_client:
-                at = due_at(flight, self.policy)
-            else:
-                continue
-            due = at if due is None else min(due, at)
-        return due
+        return wake_at(self._flights.values(), self.policy)
 
     def waiting(self, now: float) -> Waiting | None:
         """Say what is waited for when nothing moves."""
         return find_wait(self._flights.values(), self._book, now)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether some transfer was not begun yet."""
+        return bool(self._pending)
+
+    def leaves_line_idle(self, now: float) -> bool:
+        """Tell whether nothing moves or is about to."""
+        return leaves_line_idle(self._flights.values(), self._pending, self._book, now)
 
     # --- the one entry -----------------------------------------------------------------------
 

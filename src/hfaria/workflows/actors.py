@@ -312,10 +312,11 @@ class Actors:
             if verdict is True:
                 liars.append(route.endpoint.host)
         if liars:
-            said = f"{' and '.join(liars)} serves wrong bytes"
+            who = f"{' and '.join(liars)} serves wrong bytes"
         else:
-            said = f"{' or '.join(route.endpoint.host for route in suspects)} sent wrong bytes once"
-        self.tell(f"`{transfer.path}`: {said} ({where}); {command.route.endpoint.host}'s are right")
+            hosts = " or ".join(each.endpoint.host for each in suspects)
+            who = f"wrong bytes came once, from {hosts}"
+        self.tell(f"`{transfer.path}`: {who} ({where}); mended from {command.route.endpoint.host}")
 
     def _watch(self, command: t.Watch) -> None:
         wait_until_reachable(

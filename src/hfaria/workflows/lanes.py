@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hfaria.report.naming import NamingReporter
     from hfaria.rules.plan import Plan
     from hfaria.rules.receipt import Receipt
+    from hfaria.rules.spec import RepoSpec
     from hfaria.workflows.bandwidth import Bandwidth
     from hfaria.workflows.catalogue import Catalogue
     from hfaria.workflows.repo_pull import RepoPull
@@ -36,6 +37,11 @@ class Prepared:
     reporter: NamingReporter
     catalogue: Catalogue
     plan: Plan
+
+    @property
+    def spec(self) -> RepoSpec:
+        """The repo, as the manifest names it."""
+        return self.pull.request.spec
 
     def progress(self) -> Progress:
         """Return the moment before anything moved."""
@@ -116,7 +122,7 @@ class Lane:
     @property
     def folder(self) -> str:
         """The repo's folder, which two lanes can't share."""
-        return self.prepared.pull.request.spec.folder_name
+        return self.prepared.spec.folder_name
 
     def is_stuck(self, now: float) -> bool:
         """Tell whether it has been waiting for its source for so long that others should not."""
@@ -147,7 +153,7 @@ def next_to_begin(todo: Sequence[Prepared], lanes: Sequence[Lane], now: float) -
     underway = {name for lane in lanes if not lane.is_stuck(now) for name in lane.run.unfinished}
     for prepared in todo:
         wanted = {each.blob_name for each in prepared.plan.transfers}
-        is_free = prepared.pull.request.spec.folder_name not in folders
+        is_free = prepared.spec.folder_name not in folders
         if is_free and wanted.isdisjoint(underway):
             return prepared
     return None

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfaria.errors import AlreadyRunning, HfariaError, StoreError
+from hfaria.errors import HfariaError, StoreError
 from hfaria.project.lock_file import store_lock
 from hfaria.report.naming import NamingReporter
 from hfaria.rules.lock import LockMode, LockOutdated, make_lock
@@ -18,35 +18,28 @@ from hfaria.rules.preflight import (
     space_problem,
 )
 from hfaria.rules.preload import IncompletePreload, PreloadReceipt, RepoOutcome, RepoState
-from hfaria.rules.progress import Progress, join
-from hfaria.rules.receipt import PartialPull
 from hfaria.rules.sizes import count, format_size
 from hfaria.workflows.access import open_client
-from hfaria.workflows.bandwidth import Bandwidth
-from hfaria.workflows.lanes import Fleet, Lane, Prepared, next_to_begin
+from hfaria.workflows.lanes import Prepared
 from hfaria.workflows.lock import check_agreement
 from hfaria.workflows.repo_pull import NOTHING_DONE, refusal
 from hfaria.workflows.repo_set import RepoSet, as_locked, lock_repo, pull_of, read_repo_set
+from hfaria.workflows.tally import Tally
+from hfaria.workflows.traffic import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.hub.client import HubClient
-    from hfaria.hub.limits import Allowance
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
-    from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.lock import LockedRepo
     from hfaria.rules.manifest import WantedRepo
     from hfaria.rules.preflight import Filesystem
-    from hfaria.rules.receipt import Receipt
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
 
 _LISTING_THREADS = 4
-_LONGEST_WAIT_SECONDS = 0.2
-_SHARED_WAIT_SECONDS = 0.02
-_HELD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +105,12 @@ class _Preload:
     reporter: Reporter
     client: HubClient
     started_at: float = field(default_factory=time.monotonic)
-    _outcomes: dict[RepoSpec, RepoOutcome] = field(default_factory=dict)
-    _progress: dict[str, Progress] = field(default_factory=dict)
+    tally: Tally = field(init=False)
     _locked: dict[RepoSpec, LockedRepo] = field(default_factory=dict)
     _opened: list[Prepared] = field(default_factory=list)
-    _bytes_fetched: int = 0
-    _held_since: dict[str, float] = field(default_factory=dict)
-    _held_until: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.reporter)
 
     def close(self) -> None:
         """Wait for no answer any more."""
@@ -131,8 +123,9 @@ class _Preload:
         self._write_lock()
         if todo:
             filesystem, todo = self._preflight(todo)
-            self.reporter.note(self._announcement(todo, filesystem))
-            self._carry_out(todo)
+            if todo:
+                self.reporter.note(self._announcement(todo, filesystem))
+            Traffic(todo, self.tally, self.settings, self.client, self.reporter).run()
         receipt = self._receipt(wanted)
         if not receipt.is_complete:
             raise IncompletePreload(receipt)
@@ -151,7 +144,7 @@ class _Preload:
             problems += self._space_problem(needed, filesystem)
         return PreloadPreview(
             tuple(prepared),
-            tuple(self._outcomes.values()),
+            tuple(self.tally.outcomes.values()),
             filesystem,
             joint_bytes_to_fetch(each.plan for each in todo),
             needed,
@@ -192,7 +185,7 @@ class _Preload:
                 try:
                     prepared.append(future.result())
                 except HfariaError as exc:
-                    self._note_failure(each.spec, exc)
+                    self.tally.note_failure(each.spec, exc)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         return prepared
@@ -230,13 +223,12 @@ class _Preload:
     def _without_what_is_here(self, prepared: list[Prepared]) -> list[Prepared]:
         todo: list[Prepared] = []
         for each in prepared:
-            self._progress[each.name] = each.progress()
+            self.tally.note(each.spec, each.progress())
             if not each.plan.files:
                 each.reporter.warn("no file is asked for: nothing matches")
             if each.pull.is_in_place(each.plan):
                 receipt = each.pull.receipt(each.plan, each.catalogue, NOTHING_DONE)
-                spec = each.pull.request.spec
-                self._outcomes[spec] = RepoOutcome(spec, RepoState.PRESENT, receipt)
+                self.tally.note_end(RepoState.PRESENT, receipt)
             else:
                 todo.append(each)
         return todo
@@ -269,7 +261,7 @@ class _Preload:
         found = [(each, *each.pull.preflight(each.plan, for_space=False)) for each in todo]
         for each, _, problems in found:
             if problems:
-                self._note_failure(each.pull.request.spec, refusal(each.name, problems))
+                self.tally.note_failure(each.spec, refusal(each.name, problems))
         good = [each for each, _, problems in found if not problems]
         filesystem = found[0][1]
         needed = joint_bytes_needed([each.plan for each in good], filesystem)
@@ -291,9 +283,13 @@ class _Preload:
         plans = [each.plan for each in todo]
         to_fetch = joint_bytes_to_fetch(plans)
         shared = sum(plan.bytes_to_fetch for plan in plans) - to_fetch
-        sources = dict.fromkeys(each.catalogue.sources for each in todo if each.plan.transfers)
+        sources = dict.fromkeys(
+            each.catalogue.sources or each.catalogue.endpoint.host
+            for each in todo
+            if each.plan.transfers
+        )
         files = count(sum(len(plan.to_link) for plan in plans), "file")
-        line = f"{count(len(todo), 'repo')} to do of {len(self._progress)}, {files} missing"
+        line = f"{count(len(todo), 'repo')} to do of {self.tally.listed}, {files} missing"
         if not to_fetch:
             return f"{line}: all of it is on this disk"
         once = f", {format_size(shared)} shared" if shared else ""
@@ -302,114 +298,17 @@ class _Preload:
             f"{format_size(filesystem.free_bytes)} free at the destination"
         )
 
-    # --- bytes -----------------------------------------------------------------------------------
-
-    def _carry_out(self, todo: list[Prepared]) -> None:
-        """Begin one repo after the other, as soon as the line is idle, and see each to its end."""
-        fleet = Fleet()
-        bandwidth = Bandwidth(self.settings.rate_schedule, fleet, self.client.pace, self.reporter)
-        lanes: list[Lane] = []
-
-        def allow(endpoint: Endpoint, allowance: Allowance) -> None:
-            for lane in tuple(lanes):
-                lane.run.allow(endpoint, allowance)
-
-        self.client.on_allowance = allow
-        try:
-            while todo or lanes:
-                now = time.monotonic()
-                ready = [each for each in todo if self._held_until.get(each.name, now) <= now]
-                upcoming = next_to_begin(ready, lanes, now)
-                if upcoming is not None:
-                    todo.remove(upcoming)
-                    lane = self._begin(upcoming, fleet, bandwidth, may_wait=todo)
-                    lanes += [] if lane is None else [lane]
-                elif not lanes:
-                    time.sleep(_LONGEST_WAIT_SECONDS)  # others fetch all that is left
-                fleet.divide()
-                wait = _LONGEST_WAIT_SECONDS if len(lanes) == 1 else _SHARED_WAIT_SECONDS
-                for lane in tuple(lanes):
-                    if self._is_over(lane, wait):
-                        lanes.remove(lane)
-                self._show()
-        finally:
-            for lane in lanes:
-                lane.abandon()
-
-    def _begin(
-        self, prepared: Prepared, fleet: Fleet, bandwidth: Bandwidth, may_wait: list[Prepared]
-    ) -> Lane | None:
-        """Begin a repo. One that another process fetches is put with those that ``may_wait``."""
-        name = prepared.name
-        try:
-            return Lane(prepared, fleet, bandwidth)
-        except AlreadyRunning as exc:
-            now = time.monotonic()
-            if name not in self._held_since:
-                prepared.reporter.note("another pull is fetching it; waiting for its end")
-            since = self._held_since.setdefault(name, now)
-            if now - since > self.settings.patience_seconds:
-                self._note_failure(prepared.pull.request.spec, exc)
-            else:
-                self._held_until[name] = now + _HELD_SECONDS
-                may_wait.append(prepared)
-        except HfariaError as exc:
-            self._note_failure(prepared.pull.request.spec, exc)
-        return None
-
-    def _is_over(self, lane: Lane, wait: float) -> bool:
-        """Do one turn of a lane; if it was the last one, note how it ended."""
-        prepared = lane.prepared
-        spec = prepared.pull.request.spec
-        try:
-            is_over = lane.run.step(longest_wait=wait)
-        except HfariaError as exc:
-            lane.abandon()
-            self._bytes_fetched += lane.run.outcome().bytes_fetched
-            self._note_failure(spec, exc)
-            return True
-        if prepared.reporter.progress is not None:
-            self._progress[prepared.name] = prepared.reporter.progress
-        if not is_over:
-            return False
-        self._bytes_fetched += lane.run.outcome().bytes_fetched
-        try:
-            receipt = lane.end()
-        except HfariaError as exc:
-            self._note_failure(spec, exc)
-            return True
-        state = RepoState.PRESENT if lane.found_it_done else RepoState.FETCHED
-        self._outcomes[spec] = RepoOutcome(spec, state, receipt)
-        self._progress[prepared.name] = _all_done(receipt)
-        return True
-
-    def _show(self) -> None:
-        done = sum(1 for each in self._outcomes.values() if each.is_complete)
-        self.reporter.show(join(self._progress, repos_done=done))
-
     # --- the end ---------------------------------------------------------------------------------
-
-    def _note_failure(self, spec: RepoSpec, error: HfariaError) -> None:
-        if isinstance(error, PartialPull):
-            outcome = RepoOutcome(spec, RepoState.INCOMPLETE, error.receipt, error)
-        else:
-            outcome = RepoOutcome(spec, RepoState.FAILED, None, error)
-        self._outcomes[spec] = outcome
-        self.reporter.note(f"{title_of(spec)}: {error.message}")
 
     def _receipt(self, wanted: tuple[WantedRepo, ...]) -> PreloadReceipt:
         specs = [each.spec for each in wanted]
-        outcomes = tuple(self._outcomes[spec] for spec in specs)
+        outcomes = tuple(self.tally.outcomes[spec] for spec in specs)
         is_complete = all(outcome.is_complete for outcome in outcomes)
         return PreloadReceipt(
             manifest=self.repos.path,
             lock=self.repos.lock_path,
             repos=outcomes,
             digest=self.repos.lock.digest_of(specs) if is_complete else None,
-            bytes_fetched=self._bytes_fetched,
+            bytes_fetched=self.tally.bytes_fetched,
             seconds=time.monotonic() - self.started_at,
         )
-
-
-def _all_done(receipt: Receipt) -> Progress:
-    return Progress(receipt.files, receipt.files, receipt.size, receipt.size, 0)

@@ -110,11 +110,9 @@ class RepoPull:
         self.started_at = time.monotonic()
         self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.window = Window(jobs=settings.jobs, connections=settings.connections)
+        may_link_hard = request.folder is None or request.folder.can_link
         self.store = open_store(
-            request.spec,
-            settings,
-            request.local_dir,
-            may_link_hard=request.folder is None or request.folder.can_link,
+            request.spec, settings, request.local_dir, may_link_hard=may_link_hard
         )
         spec = request.spec
         if request.commit_hash is not None:
@@ -282,22 +280,22 @@ class RepoPull:
                 reporter=self.reporter,
             )
         engine = EngineHolder(self.settings, self.reporter, self.store)
-        if any(map(self.window.is_large, plan.transfers)):
-            engine.check()
-        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
-        routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
-        self.store.prepare(
-            catalogue.listing, self.request.selection if self.request.is_wish else None
-        )
         bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
-        mover = Mover(
-            partials=self.store.workspace.partials.absolute(),
-            start=engine.start,
-            connections=self.settings.connections,
-            scope=str(self.store.workspace.root.absolute()),
-            bridge=bridge if self.settings.proxies.need_bridge else None,
-        )
         try:
+            if any(map(self.window.is_large, plan.transfers)):
+                engine.check()
+                engine.start_early()
+            needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
+            routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
+            selection = self.request.selection if self.request.is_wish else None
+            self.store.prepare(catalogue.listing, selection)
+            mover = Mover(
+                partials=self.store.workspace.partials.absolute(),
+                start=engine.start,
+                connections=self.settings.connections,
+                scope=str(self.store.workspace.root.absolute()),
+                bridge=bridge if self.settings.proxies.need_bridge else None,
+            )
             yield TransferRun(
                 plan=plan,
                 routes=routes,

@@ -231,7 +231,9 @@ class TransferRun:
     def _note_end(self, event: t.Event) -> None:
         self._actors.note_end(event)
         if isinstance(event, t.Published):
-            self._verifying.pop(event.blob_name, None)
+            verified = self._verifying.pop(event.blob_name, None)
+            if verified is not None:
+                self.mover.forget_deliveries(verified)
             self._reusing.discard(event.blob_name)
             self._unfinished.discard(event.blob_name)
             files = self._files[event.blob_name]

@@ -152,7 +152,7 @@ def test_wrong_bytes_are_not_adopted(hub: LoopbackHub, user: User) -> None:
         file.write(b"oops")
     run = user.run("adopt", str(folder), "--repo", MODEL.repo_id, "--move")
     assert run.code == 0, run.stderr
-    assert ENGINE_SIZE <= hub.file_bytes_sent() < 1.3 * ENGINE_SIZE
+    assert ENGINE_SIZE <= hub.file_bytes_sent() < 1.6 * ENGINE_SIZE
     assert_adopted(user)
     assert (folder / "model.safetensors").read_bytes().startswith(b"oops")
 
@@ -234,9 +234,9 @@ def test_a_git_clone_tells_its_repo_and_its_objects_are_used(hub: LoopbackHub, u
 
 def test_an_adoption_that_was_killed_goes_on(hub: LoopbackHub, user: User) -> None:
     folder = write(user.home / "plain", MODEL, without=("model.safetensors",))
-    hub.shape("cdn", Shape(rate_total=3e6))
+    hub.shape("cdn", Shape(rate_total=0.5e6))
     running = user.start("adopt", str(folder), "--repo", MODEL.repo_id, "--all", "--move")
-    wait_until(lambda: hub.file_bytes_sent() > 1_000_000, running)
+    wait_until(lambda: hub.file_bytes_sent() > 500_000, running)
     again = user.run("adopt", str(folder), "--repo", MODEL.repo_id, "--all", "--move")
     assert "another pull into" in refused(again, 7)
     running.kill()

@@ -143,16 +143,16 @@ def _begin(request: AdoptRequest, settings: Settings, reporter: Reporter) -> _Wo
     files_found = sum(1 for file in listing.files if file.blob_name in found)
     if not folder.can_link and request.way is Way.LINK:
         reporter.note("the cache is on another disk: files are copied")
-    pinned = replace(spec, revision=listing.commit_hash)
+    ref = _ref(request, spec, folder, open_cache(spec, settings))
     return _Work(
         folder,
         listing,
         PullRequest(
-            pinned,
+            replace(spec, revision=ref or listing.commit_hash),
             _selection(request, folder, listing, found.keys() | begun.keys()),
             token=request.token,
+            commit_hash=listing.commit_hash,
             folder=folder,
-            ref=_ref(request, spec, folder, open_cache(spec, settings)),
         ),
         files_found,
     )

@@ -70,12 +70,10 @@ class PullRequest:
     token: Secret | None = None
     is_wish: bool = True
     """Whether the selection is what the user wants of the commit, which is remembered."""
-    folder: Folder | None = None
-    """A folder of another tool's, of which is taken what is right."""
-    ref: str | None = None
-    """The ref to write, where the spec names a commit."""
     commit_hash: str | None = None
     locked: LockedRepo | None = None
+    folder: Folder | None = None
+    """A folder of another tool's, of which is taken what is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +215,7 @@ class RepoPull:
             listing.commit_hash,
             files,
             view,
-            ref=self.request.ref if is_commit(spec.revision) else spec.revision,
+            ref=None if is_commit(spec.revision) else spec.revision,
             refetch=self.request.refetch,
         )
 

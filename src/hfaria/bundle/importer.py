@@ -668,3 +668,61 @@ def _range(value: object, bundle: Bundle, in_place: dict[str, str]) -> Range:
     if held.start or not (held.path == pool_path(held.sha256, held.offset) or is_in_place):
         raise malformed(f"{name} is said to lie at {shown(held.path[:120])}", "E-PATH")
     return held
+
+
+class Needs(NamedTuple):
+    """needs-<set>.json: the pieces that an import still wants, as `hfaria bundle repair` reads it."""
+
+    set_id: str
+    piece_size: int
+    pieces: dict[str, tuple[int, ...]]
+
+
+class Inventory(NamedTuple):
+    """What a machine without network has: sizes of blobs by name."""
+
+    inventory_id: str
+    created: str
+    blobs: dict[str, int]
+
+
+def needs_document(bundle: Bundle, pieces: dict[str, set[int]]) -> bytes:
+    """Return the file that asks for these pieces again."""
+    listed = [[sha256, sorted(numbers)] for sha256, numbers in sorted(pieces.items())]
+    return canonical(
+        {
+            "format": NEEDS_FORMAT,
+            "set_id": bundle.set_id,
+            "piece_size": bundle.piece_size,
+            "pieces": listed,
+        }
+    )
+
+
+def parse_needs(content: bytes) -> Needs:
+    """Read the file that `needs_document` makes; it comes from another machine."""
+    document = parse_canonical(content.strip(), "the needs file")
+    _check_format(document, NEEDS_FORMAT, "the needs file")
+    fields = _Fields(document, "the needs file", "format set_id piece_size pieces")
+    pieces: dict[str, tuple[int, ...]] = {}
+    for row in fields.items("pieces"):
+        if type(row) is not list or [type(value) for value in row] != [str, list]:
+            raise malformed("the needs file: a row is not [sha256, pieces]")
+        if any(type(number) is not int for number in row[1]):
+            raise malformed("the needs file: a piece has no number")
+        pieces[_match(SHA256, row[0], "an object")] = tuple(sorted(set(row[1])))
+    return Needs(fields.text("set_id", SHA256), fields.take("piece_size", int), pieces)
+
+
+def parse_inventory(content: bytes) -> Inventory:
+    """Read the file that `inventory` makes; it comes from another machine."""
+    document = parse_canonical(content.strip(), "the inventory")
+    _check_format(document, INVENTORY_FORMAT, "the inventory")
+    fields = _Fields(document, "the inventory", "format created machine repos blobs")
+    blobs: dict[str, int] = {}
+    for row in fields.items("blobs"):
+        if type(row) is not list or [type(value) for value in row] != [str, int]:
+            raise malformed("the inventory: a blob is not [name, size]")
+        blobs[_match(ETAG, row[0], "a blob")] = row[1]
+    digest = hashlib.sha256(content.strip()).hexdigest()
+    return Inventory(digest[:16], fields.text("created", UTC_TIME), blobs)

@@ -206,3 +206,60 @@ class AlreadyRunning(DestinationError):
     """Another pull holds this repo's lock."""
 
     hint = "wait for it to end, or stop it; two pulls must not share partial files"
+
+
+# --- bundles: writing them ----------------------------------------------------------------------
+
+
+class CorruptCache(IntegrityError):
+    """A file of the cache is not what its blob name says; nothing wrong went onto a stick."""
+
+    hint = "your cache is corrupt: `hfaria pull --force-download` fetches the repo anew"
+
+
+class StickChanged(IntegrityError):
+    """A stick gives back other bytes than were written to it."""
+
+    hint = "the stick may be broken, or smaller than it says; rerun, or use another one"
+
+
+class NotCached(HfariaError):
+    """The cache does not hold what is to be bundled."""
+
+    exit_code = ExitCode.INCOMPLETE
+    hint = "pull it first, with the network at hand"
+
+
+class UnsafeCache(DestinationError):
+    """A cache has links that lead out of it, or things that are no files."""
+
+    hint = "nothing was copied; look at how this link came to be in your cache"
+
+
+class StickRefused(DestinationError):
+    """A stick can't be written, or holds files that are not this set's."""
+
+
+class StickGone(HfariaError):
+    """A stick stopped answering while it was in use."""
+
+    exit_code = ExitCode.INCOMPLETE
+    hint = "nothing in the cache is damaged; put the stick back and run the same command"
+
+
+class SticksMissing(HfariaError):
+    """All that could be done with the sticks at hand is done; the set needs more of them."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class UnknownBase(HfariaError):
+    """What the target is said to have can't be relied on."""
+
+    exit_code = ExitCode.POLICY
+
+
+class SigningFailed(HfariaError):
+    """The program that signs did not."""
+
+    exit_code = ExitCode.POLICY

@@ -10,6 +10,7 @@ from contextlib import suppress
 import click
 
 from hfaria import __version__
+from hfaria.cli.bundle import bundle_group
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
@@ -25,6 +26,7 @@ def cli() -> None:
 
 
 cli.add_command(pull_command)
+cli.add_command(bundle_group)
 
 
 def run(arguments: list[str]) -> ExitCode:

@@ -1,0 +1,53 @@
+"""Remove an unfinished stick of a set, and nothing that the set did not write."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hfaria.bundle.copying import stick_errors
+from hfaria.bundle.finishing import TAG_FILES
+from hfaria.bundle.importer import HUB_FOLDER, JOURNAL_NAME, POOL_FOLDER
+from hfaria.bundle.journal import Journal
+from hfaria.bundle.writer import files_below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def remove_unfinished(
+    places: Iterable[Path], set_id: str
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the folders that are gone, and those that stay: finished, or with others' files."""
+    removed: list[Path] = []
+    kept: list[Path] = []
+    name = re.compile(rf"hfb-{set_id[:8]}-s\d+")
+    for place in places:
+        with stick_errors(place, lambda: "looking at it"):
+            for bag in sorted(place.iterdir()):
+                if not name.fullmatch(bag.name) or bag.is_symlink() or not bag.is_dir():
+                    continue
+                (removed if _remove(bag, set_id) else kept).append(bag)
+    return tuple(removed), tuple(kept)
+
+
+def _remove(bag: Path, set_id: str) -> bool:
+    journal = Journal.read(bag)
+    if journal is None or journal.set_id != set_id:
+        return False
+    for path in list(files_below(bag)):
+        is_payload = path.startswith((f"{HUB_FOLDER}/", f"{POOL_FOLDER}/"))
+        if is_payload or path.removesuffix(".tmp") in TAG_FILES:
+            (bag / path).unlink()
+    for folder, _, _ in os.walk(bag, topdown=False):
+        if folder != str(bag):
+            with suppress(OSError):  # not empty: somebody else's
+                os.rmdir(folder)  # noqa: PTH106
+    if {path.name for path in bag.iterdir()} != {JOURNAL_NAME}:
+        return False
+    journal.path.unlink()
+    bag.rmdir()
+    return True

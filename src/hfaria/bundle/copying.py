@@ -1,0 +1,192 @@
+"""Copy a range of a cached content to a stick: hashed on the way, and continued if begun."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hfaria.bundle.source import READ, chunks, opened
+from hfaria.errors import StickGone, StickRefused, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+_SYNC_EVERY = 256 * 2**20
+# What systems say when a medium is pulled; ENOTCONN is a FUSE daemon that ended.
+_GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOTCONN}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Digests of a range: of all of it, and of each piece."""
+
+    sha256: str
+    pieces: tuple[str, ...]
+
+
+class RangeDigest:
+    """Hashes a range as a whole and by pieces, at once on two threads."""
+
+    def __init__(self, piece: int, pool: ThreadPoolExecutor) -> None:
+        self._piece = piece
+        self._pool = pool
+        self._whole = hashlib.sha256()
+        self._part = hashlib.sha256()
+        self._left = piece
+        self._done: list[str] = []
+
+    def update(self, chunk: bytes) -> None:
+        """Take in the next bytes."""
+        running = self._pool.submit(self._update_pieces, chunk)
+        self._whole.update(chunk)
+        running.result()
+
+    def _update_pieces(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        while rest:
+            taken = rest[: self._left]
+            self._part.update(taken)
+            self._left -= len(taken)
+            rest = rest[len(taken) :]
+            if self._left == 0:
+                self._next_piece()
+
+    def _next_piece(self) -> None:
+        self._done.append(self._part.hexdigest())
+        self._part = hashlib.sha256()
+        self._left = self._piece
+
+    def finish(self) -> Copied:
+        """Return all digests. Nothing at all is one piece of no bytes."""
+        if self._left != self._piece or not self._done:
+            self._next_piece()
+        return Copied(self._whole.hexdigest(), tuple(self._done))
+
+
+def digest_range(
+    source: Path, *, offset: int, length: int, piece: int, on_bytes: Callable[[int], None]
+) -> Copied:
+    """Hash a range of a content without copying it."""
+    with ThreadPoolExecutor(1) as pool, opened(source) as reader:
+        digest = RangeDigest(piece, pool)
+        reader.seek(offset)
+        for chunk in chunks(reader, length):
+            digest.update(chunk)
+            on_bytes(len(chunk))
+        return digest.finish()
+
+
+def copy_range(
+    source: Path,
+    target: Path,
+    *,
+    offset: int,
+    length: int,
+    piece: int,
+    on_bytes: Callable[[int], None],
+) -> Copied:
+    """Write a range of ``source`` to ``target`` and bring it to the medium.
+
+    What an earlier run left at ``target`` is compared, kept as far as it is the same, and
+    continued from there. The digests are of the source's bytes.
+    """
+    with (
+        ThreadPoolExecutor(1) as pool,
+        opened(source) as reader,
+        opened_for_writing(target) as writer,
+    ):
+        digest = RangeDigest(piece, pool)
+        reader.seek(offset)
+        held = os.fstat(writer.fileno()).st_size
+        position = unsynced = 0
+        for chunk in chunks(reader, length):
+            digest.update(chunk)
+            end = position + len(chunk)
+            if end <= held and writer.read(len(chunk)) == chunk:
+                position = end
+                on_bytes(len(chunk))
+                continue
+            if held:
+                held = 0
+                writer.seek(position)
+                writer.truncate()
+            write_all(writer, chunk)
+            position = end
+            unsynced += len(chunk)
+            on_bytes(len(chunk))
+            if unsynced >= _SYNC_EVERY:
+                os.fsync(writer.fileno())
+                unsynced = 0
+        writer.truncate(length)
+        os.fsync(writer.fileno())
+        return digest.finish()
+
+
+def digest_of_stick_file(path: Path, *, on_bytes: Callable[[int], None]) -> str:
+    """Hash a file as the medium gives it back, not as the system remembers it."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):
+            os.fsync(descriptor)  # only clean pages can be dropped
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        digest = hashlib.sha256()
+        buffer = bytearray(READ)
+        window = memoryview(buffer)
+        while count := file.readinto(buffer):
+            digest.update(window[:count])
+            on_bytes(count)
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened_for_writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of ours on a stick for reading and writing; never through a link."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
+        yield file
+
+
+def write_all(file: BinaryIO, content: bytes) -> None:
+    """Write all of it: an unbuffered write may take less."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file of ours in one move, on the medium when this returns."""
+    staged = path.with_name(f"{path.name}.tmp")
+    with opened_for_writing(staged) as file:
+        file.truncate(0)
+        write_all(file, content)
+        os.fsync(file.fileno())
+    os.replace(staged, path)  # noqa: PTH105 - the atomic one, by its name
+
+
+@contextmanager
+def stick_errors(place: Path, what: Callable[[], str]) -> Iterator[None]:
+    """Translate what a stick's filesystem refuses; ``what`` tells how far the work came."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _GONE or (exc.errno == errno.ENOENT and not place.is_dir()):
+            raise StickGone(
+                f"the stick at `{place}` stopped answering (errno {exc.errno}) after {what()}"
+            ) from exc
+        if exc.errno in _FULL:
+            raise StoreError(
+                f"the stick at `{place}` is full after {what()}: something else wrote to it",
+                hint="what is written is kept; make room on it, and run the same command",
+            ) from exc
+        shown = exc.filename if isinstance(exc.filename, str) else place
+        raise StickRefused(
+            f"the stick at `{place}` refuses a write to `{shown}`: {exc.strerror or exc}"
+        ) from exc

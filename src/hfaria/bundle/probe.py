@@ -1,0 +1,81 @@
+"""Find out what a stick is: its filesystem, its room, whether it has hard links."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from hfaria.bundle.importer import FAT32_LARGEST_FILE
+from hfaria.errors import StickRefused
+from hfaria.rules.bundle_plan import UNKNOWN_CLUSTER, Stick
+from hfaria.rules.mounts import WITHOUT_SIZE_LIMIT, display_name, filesystem_type
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def probe(place: Path) -> Stick:
+    """Describe the stick that is mounted at ``place``; leaves nothing behind.
+
+    The limit of a file's size comes from the type: to try it would take 4 GiB. A type that nobody
+    told us about is taken for the narrowest one.
+    """
+    if not place.is_dir():
+        raise StickRefused(
+            f"`{place}` is not a folder",
+            hint="mount the stick first; a folder that is missing is not made, since it would "
+            "fill the disk below the mount point",
+        )
+    has_hard_links = _has_hard_links(place)
+    free, cluster = _room(place)
+    kind = _kind(place)
+    return Stick(
+        label=str(place),
+        free_bytes=free,
+        cluster=cluster,
+        kind=display_name(kind, has_hard_links=has_hard_links),
+        largest_file=None if kind in WITHOUT_SIZE_LIMIT else FAT32_LARGEST_FILE,
+        has_hard_links=has_hard_links,
+    )
+
+
+def device_of(place: Path) -> int:
+    """Return a number that two places on one filesystem share."""
+    return place.stat().st_dev
+
+
+def _room(place: Path) -> tuple[int, int]:
+    if not hasattr(os, "statvfs"):
+        import shutil  # noqa: PLC0415 - where there is no statvfs: Windows
+
+        return shutil.disk_usage(place).free, UNKNOWN_CLUSTER
+    status = os.statvfs(place)
+    cluster = status.f_frsize or UNKNOWN_CLUSTER
+    return status.f_bavail * cluster, cluster
+
+
+def _has_hard_links(place: Path) -> bool:
+    trial = place / f".hfaria-{uuid.uuid4().hex}"
+    other = trial.with_suffix(".2")
+    try:
+        trial.touch()
+    except OSError as exc:
+        raise StickRefused(f"`{place}` can't be written: {exc.strerror}") from exc
+    try:
+        os.link(trial, other)
+    except (OSError, NotImplementedError):
+        return False
+    finally:
+        for path in (other, trial):
+            with suppress(OSError):
+                path.unlink()
+    return True
+
+
+def _kind(place: Path) -> str:
+    if not _MOUNTS.exists():
+        return ""
+    device = place.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    return filesystem_type(_MOUNTS.read_text(encoding="utf-8", errors="replace"), wanted)

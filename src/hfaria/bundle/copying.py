@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from hfaria.bundle.source import READ, chunks, opened
 from hfaria.errors import StickGone, StickRefused, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -65,18 +67,43 @@ class RangeDigest:
         self._left = self._piece
 
     def finish(self) -> Copied:
-        """Return all digests. Nothing at all is one piece of no bytes."""
-        if self._left != self._piece or not self._done:
+        """Return all digests."""
+        if self._left != self._piece:
             self._next_piece()
         return Copied(self._whole.hexdigest(), tuple(self._done))
+
+
+class OnePieceDigest:
+    """Hashes a range that is one piece, which is its own digest; no bytes are one piece, too."""
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+
+    def update(self, chunk: bytes) -> None:
+        """Take in the next bytes."""
+        self._whole.update(chunk)
+
+    def finish(self) -> Copied:
+        """Return all digests."""
+        digest = self._whole.hexdigest()
+        return Copied(digest, (digest,))
+
+
+@contextmanager
+def hashing(length: int, piece: int) -> Iterator[RangeDigest | OnePieceDigest]:
+    """Yield what hashes a range of this length."""
+    if length <= piece:
+        yield OnePieceDigest()
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield RangeDigest(piece, pool)
 
 
 def digest_range(
     source: Path, *, offset: int, length: int, piece: int, on_bytes: Callable[[int], None]
 ) -> Copied:
     """Hash a range of a content without copying it."""
-    with ThreadPoolExecutor(1) as pool, opened(source) as reader:
-        digest = RangeDigest(piece, pool)
+    with hashing(length, piece) as digest, opened(source) as reader:
         reader.seek(offset)
         for chunk in chunks(reader, length):
             digest.update(chunk)
@@ -92,18 +119,18 @@ def copy_range(
     length: int,
     piece: int,
     on_bytes: Callable[[int], None],
+    sync: bool = True,
 ) -> Copied:
-    """Write a range of ``source`` to ``target`` and bring it to the medium.
+    """Write a range of ``source`` to ``target``, and bring it to the medium unless told not to.
 
     What an earlier run left at ``target`` is compared, kept as far as it is the same, and
     continued from there. The digests are of the source's bytes.
     """
     with (
-        ThreadPoolExecutor(1) as pool,
+        hashing(length, piece) as digest,
         opened(source) as reader,
         opened_for_writing(target) as writer,
     ):
-        digest = RangeDigest(piece, pool)
         reader.seek(offset)
         held = os.fstat(writer.fileno()).st_size
         position = unsynced = 0
@@ -126,7 +153,8 @@ def copy_range(
                 os.fsync(writer.fileno())
                 unsynced = 0
         writer.truncate(length)
-        os.fsync(writer.fileno())
+        if sync:
+            os.fsync(writer.fileno())
         return digest.finish()
 
 
@@ -134,8 +162,7 @@ def digest_of_stick_file(path: Path, *, on_bytes: Callable[[int], None]) -> str:
     """Hash a file as the medium gives it back, not as the system remembers it."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if hasattr(os, "posix_fadvise"):
-            os.fsync(descriptor)  # only clean pages can be dropped
+        if hasattr(os, "posix_fadvise"):  # what is synced is dropped, and read anew
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         digest = hashlib.sha256()
         buffer = bytearray(READ)
@@ -144,6 +171,32 @@ def digest_of_stick_file(path: Path, *, on_bytes: Callable[[int], None]) -> str:
             digest.update(window[:count])
             on_bytes(count)
     return digest.hexdigest()
+
+
+def sync_files(folder: Path, files: Sequence[Path]) -> None:
+    """Bring many files of one filesystem to the medium: at once, where the system can.
+
+    A sync for each of thousands of small files would take longer than writing them.
+    """
+    if len(files) > 1 and _sync_filesystem(folder):
+        return
+    for path in files:
+        with opened_for_writing(path) as file:
+            os.fsync(file.fileno())
+
+
+def _sync_filesystem(folder: Path) -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        call = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):  # a C library that has none
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return bool(call(descriptor) == 0)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -87,18 +87,23 @@ class Journal:
                 file.truncate(sum(len(line) + 1 for line in lines[:-1]))
         return journal
 
-    def add(self, written: Written) -> None:
-        """Say that a file is on the stick, whole."""
-        self.written[written.name] = written
-        ranges = [[r.content, r.offset, r.length, r.start, r.pieces] for r in written.ranges]
+    def add(self, *files: Written) -> None:
+        """Say that files are on the stick, whole."""
+        self.written.update((written.name, written) for written in files)
         self._append(
-            {
-                "written": written.name,
-                "path": written.path,
-                "sha256": written.sha256,
-                "size": written.size,
-                "ranges": ranges,
-            }
+            *(
+                {
+                    "written": written.name,
+                    "path": written.path,
+                    "sha256": written.sha256,
+                    "size": written.size,
+                    "ranges": [
+                        [held.content, held.offset, held.length, held.start, held.pieces]
+                        for held in written.ranges
+                    ],
+                }
+                for written in files
+            )
         )
 
     def add_checked(self, name: str) -> None:
@@ -128,11 +133,11 @@ class Journal:
             self.written.pop(document["dropped"], None)
             self.checked.discard(document["dropped"])
 
-    def _append(self, document: dict[str, Any], *, sync: bool = True) -> None:
-        line = json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+    def _append(self, *documents: dict[str, Any], sync: bool = True) -> None:
+        lines = [json.dumps(document, separators=(",", ":")) + "\n" for document in documents]
         with opened_for_writing(self.path) as file:
             file.seek(0, os.SEEK_END)
-            write_all(file, line)
+            write_all(file, "".join(lines).encode("ascii"))
             if sync:
                 os.fsync(file.fileno())
 

@@ -37,12 +37,8 @@ def probe(place: Path) -> Stick:
         kind=display_name(kind, has_hard_links=has_hard_links),
         largest_file=None if kind in WITHOUT_SIZE_LIMIT else FAT32_LARGEST_FILE,
         has_hard_links=has_hard_links,
+        device=place.stat().st_dev,
     )
-
-
-def device_of(place: Path) -> int:
-    """Return a number that two places on one filesystem share."""
-    return place.stat().st_dev
 
 
 def _room(place: Path) -> tuple[int, int]:

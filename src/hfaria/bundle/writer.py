@@ -16,6 +16,7 @@ from hfaria.bundle.copying import (
     digest_of_stick_file,
     digest_range,
     opened_for_writing,
+    sync_files,
     write_all,
     write_whole,
 )
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from hfaria.rules.bundle_plan import Pack, StickFile, StickPlan
 
 _BLOCK = 512
+_SMALL = 2**20
+_BATCH = 100
+"""Small files that are brought to the medium together."""
 
 
 class Contents(Protocol):
@@ -64,6 +68,8 @@ class BagWriter:
     on_file: Callable[[str], None] = lambda _name: None
     _folders: set[Path] = field(default_factory=set)
     _surveys: dict[str, Copied] = field(default_factory=dict)
+    _staged: list[tuple[Path, Path, Written]] = field(default_factory=list)
+    """Small files that are written, and not synced yet."""
 
     def recheck(self) -> None:
         """Hash what earlier runs wrote, and forget what is not right."""
@@ -74,9 +80,15 @@ class BagWriter:
     def write(self) -> None:
         """Write every file of the plan that is not on the stick yet."""
         for file in self.plan.files:
-            if not self._is_held(file.path):
-                self.on_file(file.path)
+            if self._is_held(file.path):
+                continue
+            self.on_file(file.path)
+            if file.same_as is None:
                 self._write_file(file)
+            else:
+                self._settle()
+                self._link(file, self._target(file.path))
+        self._settle()
         for number, pack in enumerate(self.plan.packs, 1):
             name = f"pack-{number}"
             if not self._is_held(name):
@@ -121,12 +133,10 @@ class BagWriter:
     def _write_file(self, file: StickFile) -> None:
         target = self._target(file.path)
         size = self.contents.size(file.content)
-        if file.same_as is not None:
-            self._link(file, target)
-            return
         is_whole = file.length == size
         survey = None if is_whole else self._survey(file.content, size)
         staged = target.with_name(f"{target.name}.tmp")
+        is_small = file.length < _SMALL
         copied = copy_range(
             self.contents.path(file.content),
             staged,
@@ -134,6 +144,7 @@ class BagWriter:
             length=file.length,
             piece=self.piece,
             on_bytes=self.on_bytes,
+            sync=not is_small,
         )
         if survey is None:
             is_right = copied.sha256 == file.content
@@ -143,9 +154,22 @@ class BagWriter:
         if not is_right:
             staged.unlink()
             raise self._corrupt(file.content)
-        os.replace(staged, target)  # noqa: PTH105 - the atomic one, by its name
         held = HeldRange(file.content, file.offset, file.length, 0, copied.pieces)
-        self.journal.add(Written(file.path, file.path, copied.sha256, file.length, (held,)))
+        written = Written(file.path, file.path, copied.sha256, file.length, (held,))
+        self._staged.append((staged, target, written))
+        if not is_small or len(self._staged) >= _BATCH:
+            self._settle(is_synced=not is_small and len(self._staged) == 1)
+
+    def _settle(self, *, is_synced: bool = False) -> None:
+        """Give staged files their names and note them, once they are on the medium."""
+        if not self._staged:
+            return
+        if not is_synced:
+            sync_files(self.bag, [staged for staged, _, _ in self._staged])
+        for staged, target, _ in self._staged:
+            os.replace(staged, target)  # noqa: PTH105 - the atomic one, by its name
+        self.journal.add(*(written for _, _, written in self._staged))
+        self._staged.clear()
 
     def _link(self, file: StickFile, target: Path) -> None:
         other = self.journal.written[str(file.same_as)]
@@ -194,6 +218,7 @@ class BagWriter:
                 write_all(file, block + body + b"\0" * (-size % _BLOCK))
                 at += size + -size % _BLOCK
             write_all(file, b"\0" * (2 * _BLOCK))
+            os.fsync(file.fileno())
         sha256 = digest_of_stick_file(staged, on_bytes=self.on_bytes)
         path = f"{PACK_FOLDER}/{sha256}.tar"
         os.replace(staged, self.bag / path)  # noqa: PTH105

@@ -15,7 +15,8 @@ from hfaria.bundle.probe import probe as probe_stick
 from hfaria.bundle.signing import sign_with_minisign, sign_with_ssh
 from hfaria.errors import NotCached, PreflightFailed, SticksMissing, UsageError
 from hfaria.redact import redact_url
-from hfaria.rules.bundle_plan import BundlePlan, InPlace, Stick, make_bundle_plan
+from hfaria.rules.bundle_placement import make_bundle_plan
+from hfaria.rules.bundle_plan import BundlePlan, InPlace, Stick, shared_room_problems
 from hfaria.rules.bundle_plan_file import RecordedPlan
 from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
@@ -26,7 +27,7 @@ from hfaria.workflows.bundle_sources import (
     draft_revisions,
     read_base,
 )
-from hfaria.workflows.bundle_sticks import StickJob, shared_room_problems, utc_now
+from hfaria.workflows.bundle_sticks import StickJob, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,40 +155,40 @@ class _Creation:
         return self._draft(wanted, None)
 
     def create(self, on_plan: Callable[[Draft], None]) -> Created:
-        recorded = self.ledger.begun(self._request_name())
-        if recorded is not None:
-            bundle = self.ledger.bundle(recorded.set_id)
-            text = self.ledger.bundle_text(recorded.set_id) or b""
+        begun = self.ledger.begun(self._request_name())
+        if begun is not None:
+            bundle = self.ledger.bundle(begun.set_id)
             self.reporter.note(
-                f"going on with set {recorded.set_id[:8]}, begun {bundle.created}: "
-                f"{count(len(recorded.open_sticks), 'stick')} to finish"
+                f"going on with set {begun.set_id[:8]}, begun {bundle.created}: "
+                f"{count(len(begun.open_sticks), 'stick')} to finish"
             )
-            return self._write(bundle, text, recorded, {})
+            with self.ledger.lock(bundle.set_id):
+                return self._write(bundle, self.ledger.plan(bundle.set_id) or begun, {})
         wanted = self.sources.survey(self.request.specs)
         draft = self._draft(wanted, None)
         self._stop_if_refused(draft, on_plan)
-        if draft.to_fetch:
-            on_plan(draft)
         is_shown = draft.to_fetch > 0
+        if is_shown:
+            on_plan(draft)
         wanted = self.sources.fetch(wanted)
         text = self._text(wanted)
         bundle = parse_bundle(text)
-        known = self.ledger.bundle_text(bundle.set_id)
-        if known is not None:
-            text, bundle = known, self.ledger.bundle(bundle.set_id)
-        recorded = self.ledger.plan(bundle.set_id)
-        if recorded is not None and recorded.begun and not self._is_spent(recorded, bundle):
-            return self._write(bundle, text, recorded, {})
-        draft = self._draft(wanted, bundle)
-        self._stop_if_refused(draft, on_plan)
-        if is_shown:
-            self.reporter.note(f"set {bundle.set_id[:16]}")
-        else:
-            on_plan(draft)
-        self.ledger.add(bundle.set_id, text)
-        recorded = RecordedPlan(bundle.set_id, self._request_name(), draft.plan.sticks)
-        labels = {stick.number: stick.label for stick in draft.plan.sticks}
-        return self._write(bundle, text, recorded, labels)
+        with self.ledger.lock(bundle.set_id):
+            if self.ledger.bundle_text(bundle.set_id) is None:
+                self.ledger.add(bundle.set_id, text)
+            bundle = self.ledger.bundle(bundle.set_id)
+            recorded = self.ledger.plan(bundle.set_id)
+            if recorded is not None and recorded.begun and not self._is_spent(recorded, bundle):
+                return self._write(bundle, recorded, {})
+            draft = self._draft(wanted, bundle)
+            self._stop_if_refused(draft, on_plan)
+            if is_shown:
+                self.reporter.note(f"set {bundle.set_id[:16]}")
+            else:
+                on_plan(draft)
+            recorded = RecordedPlan(bundle.set_id, self._request_name(), draft.plan.sticks)
+            labels = {stick.number: stick.label for stick in draft.plan.sticks}
+            return self._write(bundle, recorded, labels)
 
     def _is_spent(self, recorded: RecordedPlan, bundle: Bundle) -> bool:
         """Tell whether all its sticks are done and others are named now: another copy is wanted."""
@@ -271,48 +272,38 @@ class _Creation:
                 f"it does not fit: {format_size(plan.missing)} more room is needed beside "
                 f"{free or 'no stick at all'}"
             )
-        places = {str(place): place for place in self.request.places}
-        by_label = {stick.label: stick for stick in self.sticks}
-        at_hand = [
-            (places[one.label], one, by_label[one.label])
-            for one in plan.sticks
-            if one.label in places
-        ]
-        return [*problems, *shared_room_problems(at_hand)]
+        return [*problems, *shared_room_problems(plan.sticks, self.sticks)]
 
     # --- writing ------------------------------------------------------------------------------
 
-    def _write(
-        self, bundle: Bundle, text: bytes, recorded: RecordedPlan, labels: dict[int, str]
-    ) -> Created:
+    def _write(self, bundle: Bundle, recorded: RecordedPlan, labels: dict[int, str]) -> Created:
+        """Write the sticks at hand; the set's lock is held."""
+        text = self.ledger.bundle_text(bundle.set_id) or b""
         contents = CachedContents(bundle, self.sources.reader)
         try:
             for content in bundle.objects:
                 contents.path(content)
         except NotCached:
             self.sources.fetch_again(bundle)
-        with self.ledger.lock(bundle.set_id):
-            if not labels:
-                recorded = self.ledger.plan(bundle.set_id) or recorded
-            self.ledger.save_plan(recorded)
-            job = StickJob(
-                SetText(bundle, text, self._signatures(bundle, text)),
-                contents,
-                self.ledger.save_plan,
-                self.reporter,
-                read_back=self.request.read_back,
-                recheck=self.request.recheck,
-                probe=self.request.probe,
-            )
-            bags = []
-            for assignment in job.assign(recorded, self.request.places, labels):
-                if not assignment.is_finished:
-                    self.reporter.note(
-                        f"stick {assignment.plan.number} of {len(recorded.sticks)}: writing "
-                        f"{format_size(assignment.plan.payload)} to {assignment.place}"
-                    )
-                recorded = job.write(assignment, recorded, of=len(recorded.sticks))
-                bags.append(assignment.place / bag_name(bundle.set_id, assignment.plan.number))
+        self.ledger.save_plan(recorded)
+        job = StickJob(
+            SetText(bundle, text, self._signatures(bundle, text)),
+            contents,
+            self.ledger.save_plan,
+            self.reporter,
+            read_back=self.request.read_back,
+            recheck=self.request.recheck,
+            probe=self.request.probe,
+        )
+        bags = []
+        for assignment in job.assign(recorded, self.request.places, labels):
+            if not assignment.is_finished:
+                self.reporter.note(
+                    f"stick {assignment.plan.number} of {len(recorded.sticks)}: writing "
+                    f"{format_size(assignment.plan.payload)} to {assignment.place}"
+                )
+            recorded = job.write(assignment, recorded, of=len(recorded.sticks))
+            bags.append(assignment.place / bag_name(bundle.set_id, assignment.plan.number))
         return Created(
             bundle.set_id,
             len(recorded.sticks),

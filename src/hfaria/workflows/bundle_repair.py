@@ -19,7 +19,7 @@ from hfaria.bundle.importer import (
 from hfaria.bundle.ledger import Ledger
 from hfaria.bundle.probe import probe as probe_stick
 from hfaria.errors import NotCached, PreflightFailed, UnknownBase, UsageError
-from hfaria.rules.bundle_plan import Stick, make_repair_plan
+from hfaria.rules.bundle_placement import make_repair_plan
 from hfaria.rules.bundle_plan_file import RecordedPlan
 from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hfaria.bundle.importer import Bundle
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
+    from hfaria.rules.bundle_plan import Stick
     from hfaria.settings import Settings
 
 _PER_FILE = 400

@@ -27,7 +27,6 @@ from hfaria.bundle.importer import (
     parse_stick,
 )
 from hfaria.bundle.journal import Journal
-from hfaria.bundle.probe import device_of
 from hfaria.bundle.probe import probe as probe_stick
 from hfaria.bundle.writer import BagWriter
 from hfaria.errors import PreflightFailed, StickRefused
@@ -207,24 +206,6 @@ class StickJob:
         recorded = recorded.with_finished(plan.number)
         self.save(recorded)
         return recorded
-
-
-def shared_room_problems(sticks: Sequence[tuple[Path, StickPlan, Stick]]) -> tuple[str, ...]:
-    """Return what is wrong with places that lie on one filesystem: its room counts once."""
-    by_device: dict[int, list[tuple[Path, StickPlan, Stick]]] = {}
-    for one in sticks:
-        by_device.setdefault(device_of(one[0]), []).append(one)
-    problems = []
-    for group in by_device.values():
-        needed = sum(plan.needed for _, plan, _ in group)
-        stick = group[0][2]
-        if len(group) > 1 and needed + stick.reserve > stick.free_bytes:
-            places = " and ".join(f"`{place}`" for place, _, _ in group)
-            problems.append(
-                f"{places} share one filesystem: it needs {format_size(needed)} and a reserve of "
-                f"{format_size(stick.reserve)}, has {format_size(stick.free_bytes)}"
-            )
-    return tuple(problems)
 
 
 def utc_now() -> str:

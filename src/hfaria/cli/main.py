@@ -10,6 +10,8 @@ from contextlib import suppress
 import click
 
 from hfaria import __version__
+from hfaria.cli.bundle import bundle_group
+from hfaria.cli.inventory import inventory_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
@@ -25,6 +27,8 @@ def cli() -> None:
 
 
 cli.add_command(pull_command)
+cli.add_command(bundle_group)
+cli.add_command(inventory_command)
 
 
 def run(arguments: list[str]) -> ExitCode:

@@ -474,7 +474,7 @@ def parse_bundle(content: bytes) -> Bundle:
         BUNDLE_NAME,
         "format set_id created tool source piece_size capabilities repos objects requires base",
     )
-    unknown = [str(name) for name in fields.items("capabilities") if name not in CAPABILITIES]
+    unknown = [str(x) for x in fields.items("capabilities") if x not in tuple(CAPABILITIES)]
     if unknown:
         raise BundleError(
             "E-NEWER",
@@ -555,7 +555,7 @@ def _repo(value: object) -> Repo:
     }
     refs = {}
     for name, commit in fields.mapping("refs").items():
-        if ref_problem(name) or commit not in revisions:
+        if ref_problem(name) or type(commit) is not str or commit not in revisions:
             raise malformed(f"{BUNDLE_NAME}: ref {shown(name[:80])} is not allowed", "E-PATH")
         refs[name] = commit
     if any(name.startswith(other + "/") for name in refs for other in refs):

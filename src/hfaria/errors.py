@@ -80,6 +80,10 @@ class InvalidConfig(UsageError):
     """The configuration file or an environment variable can't be understood."""
 
 
+class MalformedBundle(UsageError):
+    """A stick holds no bundle, or one that hfaria did not write."""
+
+
 # --- the Hub ---------------------------------------------------------------------------------
 
 
@@ -150,6 +154,25 @@ class InconsistentListing(IntegrityError):
     """A listing contradicts itself: sizes, digests or LFS pointer disagree."""
 
     hint = "the endpoint's listing was altered or damaged; use another endpoint"
+
+
+class BundleDamaged(IntegrityError):
+    """Bytes on a stick, or beside it in the cache, are not what the bundle says."""
+
+
+# --- bundles ---------------------------------------------------------------------------------
+
+
+class BundleIncomplete(HfariaError):
+    """All that a stick has was done, and more is needed."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class BundleRefused(HfariaError):
+    """Trust, policy or prerequisites don't allow a bundle."""
+
+    exit_code = ExitCode.POLICY
 
 
 # --- the engine ------------------------------------------------------------------------------

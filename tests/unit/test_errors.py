@@ -25,6 +25,8 @@ EXIT_CODES: dict[type[HfariaError], ExitCode] = {
     errors.IntegrityError: ExitCode.INTEGRITY,
     errors.EngineError: ExitCode.ENGINE,
     errors.DestinationError: ExitCode.DESTINATION,
+    errors.BundleIncomplete: ExitCode.INCOMPLETE,
+    errors.BundleRefused: ExitCode.POLICY,
 }
 
 

@@ -11,6 +11,9 @@ import click
 
 from hfaria import __version__
 from hfaria.cli.bundle import bundle_group
+from hfaria.cli.bundle_create import create_command
+from hfaria.cli.bundle_repair import abort_command, ack_command, repair_command
+from hfaria.cli.inventory import inventory_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import ExitCode, HfariaError
@@ -27,6 +30,9 @@ def cli() -> None:
 
 cli.add_command(pull_command)
 cli.add_command(bundle_group)
+cli.add_command(inventory_command)
+for command in (create_command, repair_command, ack_command, abort_command):
+    bundle_group.add_command(command)
 
 
 def run(arguments: list[str]) -> ExitCode:

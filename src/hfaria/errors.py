@@ -246,10 +246,9 @@ class StickChanged(IntegrityError):
     hint = "the stick may be broken, or smaller than it says; rerun, or use another one"
 
 
-class NotCached(HfariaError):
+class NotCached(BundleIncomplete):
     """The cache does not hold what is to be bundled."""
 
-    exit_code = ExitCode.INCOMPLETE
     hint = "pull it first, with the network at hand"
 
 
@@ -263,26 +262,19 @@ class StickRefused(DestinationError):
     """A stick can't be written, or holds files that are not this set's."""
 
 
-class StickGone(HfariaError):
+class StickGone(BundleIncomplete):
     """A stick stopped answering while it was in use."""
 
-    exit_code = ExitCode.INCOMPLETE
     hint = "nothing in the cache is damaged; put the stick back and run the same command"
 
 
-class SticksMissing(HfariaError):
+class SticksMissing(BundleIncomplete):
     """All that could be done with the sticks at hand is done; the set needs more of them."""
 
-    exit_code = ExitCode.INCOMPLETE
 
-
-class UnknownBase(HfariaError):
+class UnknownBase(BundleRefused):
     """What the target is said to have can't be relied on."""
 
-    exit_code = ExitCode.POLICY
 
-
-class SigningFailed(HfariaError):
+class SigningFailed(BundleRefused):
     """The program that signs did not."""
-
-    exit_code = ExitCode.POLICY

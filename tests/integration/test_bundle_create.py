@@ -39,7 +39,6 @@ from support.bundles import (
     payload,
     sized,
     stick_folders,
-    stocked_user,
 )
 from support.cli import refused
 
@@ -50,26 +49,11 @@ ROOM = LEAST_RESERVE + 28 * MIB
 """A stick that takes one shard."""
 
 
-@pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> User:
-    return stocked_user(tmp_path_factory.mktemp("connected"))
-
-
-@pytest.fixture
-def user(stocked: User, tmp_path: Path) -> User:
-    return stocked.having(HFARIA_STATE_DIR=str(tmp_path / "state"))
-
-
-@pytest.fixture
-def writer(user: User) -> Writer:
-    return Writer(user)
-
-
 def test_one_command_makes_a_stick_that_standard_tools_can_check(
-    user: User, tmp_path: Path
+    maker: User, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    run = user.run("bundle", "create", SHARDS, f"{TWO}@{OLD}", MANY, "--to", str(place))
+    run = maker.run("bundle", "create", SHARDS, f"{TWO}@{OLD}", MANY, "--to", str(place))
     assert run.code == 0, run.stderr
     (line,) = run.stdout.splitlines()
     bag = Path(line)
@@ -98,13 +82,13 @@ def test_the_set_id_depends_on_content_alone(writer: Writer, tmp_path: Path) -> 
     assert set_id_of(document) == first.set_id
 
 
-def test_no_tag_file_tells_where_or_by_whom_it_was_made(user: User, tmp_path: Path) -> None:
+def test_no_tag_file_tells_where_or_by_whom_it_was_made(maker: User, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
     key = "hf_" + "A1b2" * 8
-    secretive = user.having(HF_TOKEN=key, USER="somebody-known", LOGNAME="somebody-known")
+    secretive = maker.having(HF_TOKEN=key, USER="somebody-known", LOGNAME="somebody-known")
     run = secretive.run("bundle", "create", ODD, SHARDS, "--to", str(place), "-q")
     assert run.code == 0, run.stderr
-    words = [key, str(tmp_path), str(user.home), "somebody-known"]
+    words = [key, str(tmp_path), str(maker.home), "somebody-known"]
     for name, content in payload(place).items():
         if "/data/" in name:
             continue
@@ -128,9 +112,9 @@ def test_every_file_lies_on_one_of_three_sticks_each_a_bag(writer: Writer, tmp_p
         assert all(held.offset == 0 for held in stick.ranges)
 
 
-def test_a_revision_in_place_is_loaded_from_the_stick_itself(user: User, tmp_path: Path) -> None:
+def test_a_revision_in_place_is_loaded_from_the_stick_itself(maker: User, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    run = user.run("bundle", "create", TWO, f"{TWO}@{OLD}", SHARDS, "--to", str(place), "-q")
+    run = maker.run("bundle", "create", TWO, f"{TWO}@{OLD}", SHARDS, "--to", str(place), "-q")
     hub = Path(run.stdout.strip()) / "data" / "hub"
     assert [str(warning) for warning in scan_cache_dir(hub).warnings] == []
     program = (
@@ -140,7 +124,7 @@ def test_a_revision_in_place_is_loaded_from_the_stick_itself(user: User, tmp_pat
         "    print(len([p for p in folder.rglob('*') if p.is_file()]))\n"
         f"print(pathlib.Path(h.hf_hub_download({TWO!r}, 'x/y/z.bin')).stat().st_size)\n"
     )
-    assert user.python(program, HF_HUB_CACHE=str(hub)).split() == ["3", "3", "6", "9"]
+    assert maker.python(program, HF_HUB_CACHE=str(hub)).split() == ["3", "3", "6", "9"]
     # The weights that both revisions share are one file where the stick has hard links.
     first, second = hub.glob("models--org--two/snapshots/*/model.safetensors")
     assert first.samefile(second)
@@ -155,9 +139,11 @@ def test_names_that_windows_cannot_open_go_to_the_pool(writer: Writer, tmp_path:
     assert not (bag / "data" / "hub").exists()
 
 
-def test_a_filtered_bundle_has_no_listing_and_loads_what_it_has(user: User, tmp_path: Path) -> None:
+def test_a_filtered_bundle_has_no_listing_and_loads_what_it_has(
+    maker: User, tmp_path: Path
+) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    run = user.run("bundle", "create", SHARDS, "--include", "*.json", "--to", str(place), "-q")
+    run = maker.run("bundle", "create", SHARDS, "--include", "*.json", "--to", str(place), "-q")
     bag = Path(run.stdout.strip())
     assert_valid(bag)
     bundle, _ = documents(bag)
@@ -168,7 +154,7 @@ def test_a_filtered_bundle_has_no_listing_and_loads_what_it_has(user: User, tmp_
     )
     assert list(bag.rglob("trees")) == []
     program = f"import huggingface_hub as h; print(h.snapshot_download({SHARDS!r}))"
-    snapshot = Path(user.python(program, HF_HUB_CACHE=str(bag / "data" / "hub")))
+    snapshot = Path(maker.python(program, HF_HUB_CACHE=str(bag / "data" / "hub")))
     assert [path.name for path in snapshot.iterdir()] == ["config.json"]
 
 
@@ -228,12 +214,12 @@ def test_many_small_files_share_packs(writer: Writer, tmp_path: Path) -> None:
     assert len(listed.stdout.split()) == 600
 
 
-def test_the_same_command_twice_changes_nothing(user: User, tmp_path: Path) -> None:
+def test_the_same_command_twice_changes_nothing(maker: User, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
     command = ["bundle", "create", SHARDS, "--to", str(place), "-q"]
-    assert user.run(*command).code == 0
+    assert maker.run(*command).code == 0
     before = payload(place)
-    again = user.run(*command)
+    again = maker.run(*command)
     assert again.code == 0, again.stderr
     assert payload(place) == before
 
@@ -248,10 +234,10 @@ def test_another_copy_goes_to_another_stick(writer: Writer, tmp_path: Path) -> N
 
 
 def test_sticks_that_are_not_at_hand_are_written_by_the_same_command_later(
-    user: User, tmp_path: Path
+    maker: User, tmp_path: Path
 ) -> None:
     one, two = stick_folders(tmp_path, 2)
-    writer = Writer(user)
+    writer = Writer(maker)
     probe = sized("exfat", {one: LEAST_RESERVE + 50 * MIB, two: LEAST_RESERVE + 50 * MIB})
     options = {"stick_sizes": (LEAST_RESERVE + 50 * MIB,), "probe": probe}
     first = writer.create([SHARDS], [one], **options)
@@ -299,15 +285,15 @@ def test_places_on_one_filesystem_do_not_count_its_room_twice(
     assert any("share one filesystem" in problem for problem in draft.problems)
 
 
-def test_a_plan_alone_writes_nothing_and_tells_all(user: User, tmp_path: Path) -> None:
+def test_a_plan_alone_writes_nothing_and_tells_all(maker: User, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    run = user.run("bundle", "create", SHARDS, ODD, "--to", str(place), "--plan-only")
+    run = maker.run("bundle", "create", SHARDS, ODD, "--to", str(place), "--plan-only")
     assert run.code == 0, run.stderr
     assert list(place.iterdir()) == []
     assert f"usable on stick 1 itself: {SHARDS} at" in run.stdout
     assert f"to be imported: {ODD} at" in run.stdout
     assert "'100%.txt': BagIt and sha256sum disagree about % in names" in run.stdout
-    document = user.run(
+    document = maker.run(
         "bundle", "create", SHARDS, "--stick", "90MB", "--stick", "1GB", "--plan-only", "--json"
     ).document
     assert [stick["stick"] for stick in document["sticks"]] == [1]
@@ -315,13 +301,13 @@ def test_a_plan_alone_writes_nothing_and_tells_all(user: User, tmp_path: Path) -
 
 
 def test_a_corrupt_cache_stops_the_run_and_the_stick_keeps_no_bad_byte(
-    user: User, tmp_path: Path
+    maker: User, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    spoilt = _copy_of(user, tmp_path)
+    spoilt = _copy_of(maker, tmp_path)
     blob = next(path for path in (spoilt / "models--org--two/blobs").iterdir() if _is_large(path))
     _flip(blob, 1_000_000)
-    writer = Writer(user.having(HF_HUB_CACHE=str(spoilt)))
+    writer = Writer(maker.having(HF_HUB_CACHE=str(spoilt)))
     with pytest.raises(CorruptCache, match=r"`model.safetensors` of models--org--two has other"):
         writer.create([TWO], [place])
     assert list(place.rglob("*.safetensors*")) == []
@@ -332,9 +318,9 @@ def test_a_corrupt_cache_stops_the_run_and_the_stick_keeps_no_bad_byte(
         writer.create([ODD], [place])
 
 
-def _copy_of(user: User, folder: Path) -> Path:
+def _copy_of(maker: User, folder: Path) -> Path:
     spoilt = folder / "spoilt-cache"
-    subprocess.run(["cp", "-a", str(user.cache), str(spoilt)], check=True)
+    subprocess.run(["cp", "-a", str(maker.cache), str(spoilt)], check=True)
     return spoilt
 
 
@@ -352,10 +338,10 @@ def _flip(path: Path, at: int) -> None:
 
 @pytest.mark.parametrize("kind", ["outside", "fifo", "loop", "gone"])
 def test_a_cache_cannot_make_it_read_what_is_not_in_the_cache(
-    kind: str, user: User, tmp_path: Path
+    kind: str, maker: User, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    hostile = _copy_of(user, tmp_path)
+    hostile = _copy_of(maker, tmp_path)
     blob = next(path for path in (hostile / "models--org--two/blobs").iterdir() if _is_large(path))
     content = blob.read_bytes()
     blob.unlink()
@@ -366,7 +352,7 @@ def test_a_cache_cannot_make_it_read_what_is_not_in_the_cache(
         os.mkfifo(blob)
     elif kind == "loop":
         blob.symlink_to(blob)
-    writer = Writer(user.having(HF_HUB_CACHE=str(hostile)))
+    writer = Writer(maker.having(HF_HUB_CACHE=str(hostile)))
     # What is no file counts as not cached: a pull with the network at hand would replace it.
     with pytest.raises(UnsafeCache if kind == "outside" else EndpointUnreachable):
         writer.create([TWO], [place])
@@ -374,25 +360,25 @@ def test_a_cache_cannot_make_it_read_what_is_not_in_the_cache(
 
 
 def test_links_into_the_shared_store_are_followed_and_bytes_copied(
-    user: User, tmp_path: Path
+    maker: User, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    shared = _copy_of(user, tmp_path)
+    shared = _copy_of(maker, tmp_path)
     blob = next(path for path in (shared / "models--org--two/blobs").iterdir() if _is_large(path))
     store = shared / "blobs" / "ab" / ("ab" * 32)
     store.parent.mkdir(parents=True)
     (shared / "blobs" / ".huggingface-shared-blobs").write_text("1\n")
     blob.rename(store)
     blob.symlink_to(Path("../../blobs/ab") / store.name)
-    (bag,) = Writer(user.having(HF_HUB_CACHE=str(shared))).create([TWO], [place]).bags
+    (bag,) = Writer(maker.having(HF_HUB_CACHE=str(shared))).create([TWO], [place]).bags
     assert_valid(bag)
     assert [path for path in bag.rglob("*") if path.is_symlink()] == []
 
 
-def test_a_cache_without_symlinks_is_read_as_well(user: User, tmp_path: Path) -> None:
+def test_a_cache_without_symlinks_is_read_as_well(maker: User, tmp_path: Path) -> None:
     (place, other) = stick_folders(tmp_path, 2)
-    (bag,) = Writer(user).create([TWO], [place]).bags
-    flat = user.having(HF_HUB_CACHE=str(bag / "data" / "hub"), HF_HUB_DISABLE_SYMLINKS="1")
+    (bag,) = Writer(maker).create([TWO], [place]).bags
+    flat = maker.having(HF_HUB_CACHE=str(bag / "data" / "hub"), HF_HUB_DISABLE_SYMLINKS="1")
     (copy,) = Writer(flat).create([TWO], [other]).bags
     assert (copy / "bundle.json").read_bytes() == (bag / "bundle.json").read_bytes()
 
@@ -505,8 +491,8 @@ def test_a_second_months_bundle_carries_only_what_is_new(writer: Writer, tmp_pat
 
 
 @pytest.mark.parametrize("code", ["HFR1-00000000-AAAAAA", "x", ""])
-def test_a_receipt_of_no_set_is_refused(code: str, user: User) -> None:
-    assert "is not the receipt of a set" in refused(user.run("bundle", "ack", code), 2)
+def test_a_receipt_of_no_set_is_refused(code: str, maker: User) -> None:
+    assert "is not the receipt of a set" in refused(maker.run("bundle", "ack", code), 2)
 
 
 def test_giving_up_removes_what_the_set_wrote_and_nothing_else(
@@ -534,10 +520,10 @@ def test_giving_up_removes_what_the_set_wrote_and_nothing_else(
     assert not bag.exists()
 
 
-def test_two_writers_of_one_set_do_not_meet(user: User, tmp_path: Path) -> None:
+def test_two_writers_of_one_set_do_not_meet(maker: User, tmp_path: Path) -> None:
     one, two = stick_folders(tmp_path, 2)
     running = [
-        user.start("bundle", "create", SHARDS, "--to", str(place), "-q") for place in (one, two)
+        maker.start("bundle", "create", SHARDS, "--to", str(place), "-q") for place in (one, two)
     ]
     runs = [process.wait() for process in running]
     assert sorted({run.code for run in runs}) in ([0], [0, 7]), runs
@@ -566,21 +552,21 @@ def test_two_writers_of_one_set_do_not_meet(user: User, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_is_one_line(
-    arguments: list[str], words: str, user: User, tmp_path: Path
+    arguments: list[str], words: str, maker: User, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    run = user.run("bundle", "create", *(word.format(place=place) for word in arguments))
+    run = maker.run("bundle", "create", *(word.format(place=place) for word in arguments))
     assert run.code in {2, 7, 8}, run.stderr
     assert words in run.error
     assert "Traceback" not in run.stderr
     assert list(place.rglob("*.safetensors")) == []
 
 
-def test_a_list_of_repos_is_read_with_its_comments(user: User, tmp_path: Path) -> None:
+def test_a_list_of_repos_is_read_with_its_comments(maker: User, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
     listed = tmp_path / "list.txt"
     listed.write_text(f"# the models\n{TWO}@{OLD}\n\nhf://{MANY}  # and a dataset\n")
-    run = user.run("bundle", "create", "--from-file", str(listed), "--to", str(place), "-q")
+    run = maker.run("bundle", "create", "--from-file", str(listed), "--to", str(place), "-q")
     assert run.code == 0, run.stderr
     bundle, _ = documents(Path(run.stdout.strip()))
     assert [(repo.repo_type, repo.repo_id) for repo in bundle.repos] == [
@@ -590,12 +576,12 @@ def test_a_list_of_repos_is_read_with_its_comments(user: User, tmp_path: Path) -
 
 
 def test_kills_at_any_moment_leave_a_stick_that_the_next_run_finishes(
-    user: User, tmp_path: Path
+    maker: User, tmp_path: Path
 ) -> None:
     (reference, place) = stick_folders(tmp_path, 2)
     patterns = ["--include", "*1-of-3*", "--include", "*.txt", "--in-place", "none"]
     command = ["bundle", "create", SHARDS, MANY, *patterns, "-q", "--to"]
-    alone = user.having(HFARIA_STATE_DIR=str(tmp_path / "other-state"))
+    alone = maker.having(HFARIA_STATE_DIR=str(tmp_path / "other-state"))
     whole = alone.run(*command, str(reference))
     assert whole.code == 0, whole.stderr
     seed = random.randrange(10**6)
@@ -603,7 +589,7 @@ def test_kills_at_any_moment_leave_a_stick_that_the_next_run_finishes(
     moments = random.Random(seed)
     kills = 0
     while kills < 20:
-        running = user.start(*command, str(place))
+        running = maker.start(*command, str(place))
         deadline = moments.uniform(0.5, 0.75) * whole.seconds + moments.uniform(0, 0.3)
         ended = _kill_after(running, deadline)
         kills += 1
@@ -616,7 +602,7 @@ def test_kills_at_any_moment_leave_a_stick_that_the_next_run_finishes(
             subprocess.run(["rm", "-r", str(bag)], check=True)
             subprocess.run(["rm", "-r", str(tmp_path / "state")], check=True)
             assert before
-    last = user.run(*command, str(place))
+    last = maker.run(*command, str(place))
     assert last.code == 0, last.stderr
     ours, theirs = payload(place), payload(reference)
     varying = ("stick.json", "bundle.json", "tagmanifest-sha256.txt", "REVIEW.txt")

@@ -175,6 +175,17 @@ def test_clusters_are_counted() -> None:
     assert stick.payload == 400
 
 
+def test_what_does_not_fit_in_place_for_its_many_small_files_goes_into_packs() -> None:
+    many = revision(*(entry(f"f{n}", 10) for n in range(2 * MANY)), folder="datasets--org--many")
+    model = revision(entry("aux", 30 * 2**20), obstacle="a device name")
+    plan = plan_of([many, model], [exfat(64 * 2**20 + 50 * 2**20)])
+    (stick,) = plan.sticks
+    assert (stick.in_place, len(stick.packs), plan.missing) == ((), 1, 0)
+    assert plan.reasons[many.key] == "there is too little room for that"
+    alone = plan_of([many], [exfat(64 * 2**20 + 50 * 2**20)])
+    assert alone.sticks[0].in_place == (many.key,)
+
+
 def test_a_part_size_cuts_although_the_stick_would_take_it_whole() -> None:
     plan = plan_of(
         [revision(entry("big", 40 * 2**20))],

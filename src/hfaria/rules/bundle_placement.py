@@ -5,7 +5,7 @@ Pure: sizes and facts about sticks come in, a plan comes out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hfaria.rules.bundle_plan import (
@@ -47,10 +47,28 @@ def make_bundle_plan(
     ``absent`` are contents that are not carried. ``part_size`` cuts contents although the
     filesystem would take them whole. ``overhead`` is what our own files take on each stick.
     """
-    room = [_Room(stick, form, overhead, part_size) for stick in sticks]
+
+    def attempt(chosen: Sequence[Revision], mode: InPlace) -> BundlePlan:
+        room = [_Room(stick, form, overhead, part_size) for stick in sticks]
+        return _place(chosen, room, absent, mode)
+
+    plan = attempt(revisions, in_place)
+    if plan.missing and in_place is InPlace.AUTO:
+        # Each small file in place takes a cluster of its own; packs take less.
+        for is_heavy in (_has_many_small, lambda _revision: True):
+            chosen = [_kept_out(r) if is_heavy(r) else r for r in revisions]
+            lighter = attempt(chosen, in_place)
+            if not lighter.missing:
+                return lighter
+    return plan
+
+
+def _place(
+    revisions: Sequence[Revision], room: Sequence[_Room], absent: frozenset[str], mode: InPlace
+) -> BundlePlan:
     reasons: dict[str, str] = {}
     for revision in sorted(revisions, key=lambda r: (not r.is_default, -r.size, r.key)):
-        reason = _set_in_place(revision, room, absent, in_place)
+        reason = _set_in_place(revision, room, absent, mode)
         if reason is not None:
             reasons[revision.key] = reason
     placed = {content for stick in room for content in stick.wholes}
@@ -64,6 +82,14 @@ def make_bundle_plan(
     used = [stick for stick in room if not stick.is_empty]
     plans = tuple(stick.plan(number) for number, stick in enumerate(used, 1))
     return BundlePlan(plans, reasons, _cuts(plans), missing)
+
+
+def _has_many_small(revision: Revision) -> bool:
+    return sum(1 for entry in revision.entries if entry.size < SMALL) > MANY
+
+
+def _kept_out(revision: Revision) -> Revision:
+    return replace(revision, obstacle=revision.obstacle or "there is too little room for that")
 
 
 def make_repair_plan(

@@ -80,7 +80,7 @@ class Writer:
     def create(self, names: Sequence[str], places: Sequence[Path], **options: object) -> Created:
         """Make a bundle; ``options`` are fields of `BundleRequest`."""
         return bundle_create.create(
-            _request(names, places, options),
+            request_of(names, places, **options),
             settings=load_settings(Overrides(), self.user.environ),
             reporter=SilentReporter(),
             on_plan=lambda _draft: None,
@@ -89,15 +89,18 @@ class Writer:
     def draft(self, names: Sequence[str], places: Sequence[Path], **options: object) -> Draft:
         """Plan a bundle."""
         return bundle_create.plan_only(
-            _request(names, places, options),
+            request_of(names, places, **options),
             settings=load_settings(Overrides(), self.user.environ),
             reporter=SilentReporter(),
         )
 
 
-def _request(
-    names: Sequence[str], places: Sequence[Path], options: Mapping[str, Any]
+def request_of(
+    names: Sequence[str],
+    places: Sequence[Path],
+    **options: Any,  # noqa: ANN401 - fields
 ) -> bundle_create.BundleRequest:
+    """Return a request for these repos; ``options`` are its fields."""
     return bundle_create.BundleRequest(
         tuple(parse_pinned(name) for name in names), tuple(places), **options
     )

@@ -232,7 +232,8 @@ def stick_errors(place: Path, what: Callable[[], str]) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in _GONE or (exc.errno == errno.ENOENT and not place.is_dir()):
             raise StickGone(
-                f"the stick at `{place}` stopped answering (errno {exc.errno}) after {what()}"
+                f"E-GONE the stick at `{place}` stopped answering (errno {exc.errno}) after "
+                f"{what()}"
             ) from exc
         if exc.errno in _FULL:
             raise StoreError(

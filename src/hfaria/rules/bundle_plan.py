@@ -178,7 +178,7 @@ def shared_room_problems(plans: Iterable[StickPlan], sticks: Iterable[Stick]) ->
         if len(group) > 1 and needed + stick.reserve > stick.free_bytes:
             places = " and ".join(f"`{plan.label}`" for plan in group)
             problems.append(
-                f"{places} share one filesystem: it needs {format_size(needed)} and a reserve of "
-                f"{format_size(stick.reserve)}, has {format_size(stick.free_bytes)}"
+                f"E-SPACE {places} share one filesystem: it needs {format_size(needed)} and a "
+                f"reserve of {format_size(stick.reserve)}, has {format_size(stick.free_bytes)}"
             )
     return tuple(problems)

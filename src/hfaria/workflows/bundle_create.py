@@ -269,7 +269,7 @@ class _Creation:
                 f"{format_size(stick.free_bytes)} on {_shown(stick)}" for stick in self.sticks
             )
             problems.append(
-                f"it does not fit: {format_size(plan.missing)} more room is needed beside "
+                f"E-SPACE it does not fit: {format_size(plan.missing)} more room is needed beside "
                 f"{free or 'no stick at all'}"
             )
         return [*problems, *shared_room_problems(plan.sticks, self.sticks)]

@@ -128,7 +128,8 @@ def _plan(request: RepairRequest, needs: Needs, bundle: Bundle, ledger: Ledger) 
     )
     if plan.missing:
         problem = (
-            f"not enough space at `{request.place}`: {format_size(plan.missing)} more are needed"
+            f"E-SPACE not enough space at `{request.place}`: {format_size(plan.missing)} more are "
+            "needed"
         )
         raise PreflightFailed(problem, (problem,), hint="nothing was written; use another stick")
     return RecordedPlan(bundle.set_id, "repair", plan.sticks)

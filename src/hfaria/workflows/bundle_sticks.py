@@ -138,7 +138,7 @@ class StickJob:
         problems = []
         if plan.needed + stick.reserve > stick.free_bytes:
             problems.append(
-                f"not enough space at `{place}`: stick {plan.number} needs "
+                f"E-SPACE not enough space at `{place}`: stick {plan.number} needs "
                 f"{format_size(plan.needed)} and a reserve of {format_size(stick.reserve)}, "
                 f"has {format_size(stick.free_bytes)}"
             )

@@ -326,7 +326,9 @@ SHOWN = list(
 _ELSEWHERE = ("http://", "https://", "/", "~", "meta-llama/")
 
 
-def is_runnable(environ: Mapping[str, str], arguments: Iterable[str]) -> bool:
+def is_runnable(environ: Mapping[str, str], arguments: list[str]) -> bool:
+    if arguments[0] != "pull":
+        return False  # sticks, and files that come back from elsewhere
     return not any(word.startswith(_ELSEWHERE) for word in (*environ.values(), *arguments))
 
 
@@ -334,10 +336,24 @@ def shown_id(shown: tuple[dict[str, str], list[str]]) -> str:
     return " ".join([*shown[0], *shown[1]])
 
 
+def parsed(arguments: list[str]) -> tuple[click.Command, dict[str, object]]:
+    """Return the command that is meant, and its parameters; raises if click refuses them."""
+    command: click.Command = cli
+    rest = list(arguments)
+    while isinstance(command, click.Group):
+        command = command.commands[rest.pop(0)]
+    return command, command.make_context(command.name, rest).params
+
+
 @pytest.mark.parametrize("shown", SHOWN, ids=shown_id)
 def test_a_shown_command_is_understood(shown: tuple[dict[str, str], list[str]]) -> None:
-    _, (name, *arguments) = shown
-    context = cli.commands[name].make_context(name, list(arguments))
+    command, _ = parsed(shown[1])
+    assert command is not cli
+
+
+@pytest.mark.parametrize("shown", [one for one in SHOWN if one[1][0] == "pull"], ids=shown_id)
+def test_what_a_shown_pull_names_can_be(shown: tuple[dict[str, str], list[str]]) -> None:
+    context = cli.commands["pull"].make_context("pull", shown[1][1:])
     given = context.params
     kind = given["repo_type"]
     _, names = parse_reference(

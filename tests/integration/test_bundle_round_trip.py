@@ -174,8 +174,8 @@ def test_a_flipped_byte_costs_one_piece_on_the_next_stick(
     kind: str, writer: Writer, tmp_path: Path
 ) -> None:
     place, other = stick_folders(tmp_path, 2)
-    options = {"in_place": InPlace.AUTO if kind == "in-place" else InPlace.NONE}
-    (bag,) = writer.create([SHARDS, MANY], [place], part_size=PIECE_SIZE, **options).bags
+    options = {} if kind == "in-place" else {"in_place": InPlace.NONE, "part_size": PIECE_SIZE}
+    (bag,) = writer.create([SHARDS, MANY], [place], **options).bags
     pattern = {"in-place": "model-2-of-3.safetensors", "part": "*.o000001000000", "pack": "*.tar"}
     victim = min(bag.rglob(pattern[kind]))
     _flip(victim, 514 if kind == "pack" else 100_000)

@@ -187,13 +187,10 @@ def test_what_does_not_fit_in_place_for_its_many_small_files_goes_into_packs() -
 
 
 def test_a_part_size_cuts_although_the_stick_would_take_it_whole() -> None:
-    plan = plan_of(
-        [revision(entry("big", 40 * 2**20))],
-        [exfat(GB)],
-        part_size=PIECE_SIZE,
-        in_place=InPlace.NONE,
-    )
+    model = revision(entry("big", 40 * 2**20))
+    plan = plan_of([model], [exfat(GB)], part_size=PIECE_SIZE)
     assert [f.length for f in plan.sticks[0].files] == [PIECE_SIZE, PIECE_SIZE, 8 * 2**20]
+    assert plan.reasons == {model.key: "big (41.9 MB) is larger than --part-size"}
 
 
 def test_an_obstacle_keeps_a_revision_out_of_place() -> None:

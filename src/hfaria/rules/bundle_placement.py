@@ -246,6 +246,8 @@ def _in_place_files(revision: Revision, stick: _Room, mode: InPlace) -> list[Sti
                 f"{entry.path} ({format_size(entry.size)}) is larger than a file can be on "
                 f"{stick.stick.kind or 'a stick of unknown kind'}"
             )
+        if stick.part_size is not None and entry.size > stick.part_size:
+            return f"{entry.path} ({format_size(entry.size)}) is larger than --part-size"
         path = stick.form.in_place_path(revision.folder, revision.commit, entry.path)
         other = known.setdefault(entry.content, path)
         is_second = other != path

@@ -1024,6 +1024,11 @@ class Folder:
             os.close(descriptor)
 
     @property
+    def is_removed(self) -> bool:
+        """Whether it has no name any more."""
+        return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
+
+    @property
     def is_private(self) -> bool:
         """Whether nobody else may write here; not known on Windows, where profiles see to it."""
         if self._descriptor is None:
@@ -1873,8 +1878,11 @@ class RepoStore:
 
     def staged(self) -> Folder:
         """Return our own folder beside what is published; unseen by cache scanners."""
-        if self.staging is None:
+        if self.folder is None or self.staging is None:
             raise BundleError("E-CACHE", DESTINATION, f"no folder for {self.repo.label}")
+        if self.staging.is_removed:  # by an import at the same time, which was done before us
+            self.staging = self._child(STAGING, make=True, mode=0o700) or self.staging
+            self.ready = self._ready(self.staging, make=True)
         return self.staging
 
     def destination(self) -> Folder:
@@ -1990,11 +1998,11 @@ class RepoStore:
             self.staging.replace("ref", folder, names[-1])
             folder.sync()
 
-    def tidy(self, *, is_done: bool) -> None:
-        """Remove the staging folder as far as nothing waits in it."""
+    def tidy(self) -> None:
+        """Remove the staging folder, now that nothing of this repo waits in it."""
         if self.folder is None or self.staging is None:
             return
-        if is_done and self.ready is not None:
+        if self.ready is not None:
             for name in self.ready.names():
                 self.ready.unlink(name)
         self.staging.rmdir("ready")
@@ -2597,7 +2605,8 @@ class Importer:
             for name, commit in sorted(refs.items()):
                 self._set_ref(store, name, commit)
             self.placed += [(store.repo, commit) for commit in sorted(placed)]
-            store.tidy(is_done=len(placed) == len(store.repo.revisions))
+            if len(placed) == len(store.repo.revisions):
+                store.tidy()
         finally:
             lock.release()
 

@@ -68,10 +68,11 @@ SEGMENT_MOST_BYTES = 255
 
 JSON_MOST_BYTES = 64 << 20
 JSON_MOST_VALUES = 2000000
-# A value of a real document takes more than 20 bytes. Only bombs are denser, and a list that is
-# nothing but brackets would take 60 times its length in memory.
+# A value of a real document takes 20 bytes and more, and no text is longer than a path. Only bombs
+# differ: a list that is nothing but brackets takes 60 times its length in memory.
 JSON_LEAST_BYTES_A_VALUE = 16
-JSON_SLACK_VALUES = 4096
+JSON_MOST_BYTES_A_TEXT = 4096
+JSON_SLACK = 4096
 MOST_INT = (1 << 63) - 1
 
 IO_SIZE = 1 << 20
@@ -136,9 +137,11 @@ def parse_canonical(content: bytes, name: str) -> Any:
     if len(content) > JSON_MOST_BYTES:
         raise malformed(f"{name} is larger than {JSON_MOST_BYTES} bytes")
     values = content.count(b",") + content.count(b"[") + content.count(b"{")
-    most = len(content) // JSON_LEAST_BYTES_A_VALUE + JSON_SLACK_VALUES
+    most = len(content) // JSON_LEAST_BYTES_A_VALUE + JSON_SLACK
     if values > min(most, JSON_MOST_VALUES):
         raise malformed(f"{name} holds more values than its size allows for")
+    if (content.count(b'"') + 1) * JSON_MOST_BYTES_A_TEXT < len(content):
+        raise malformed(f"{name} holds longer values than any that belong there")
     try:
         document = json.loads(
             content.decode("ascii"), parse_int=_whole, parse_float=_refuse, parse_constant=_refuse

@@ -17,7 +17,6 @@ import pytest
 from support.importing import IMPORTER, bring, brought, code_of, run, start
 from support.sticks import (
     COMMIT,
-    MODEL_FILES,
     PIECE,
     Revision,
     Set,
@@ -26,7 +25,6 @@ from support.sticks import (
     noise,
     one_stick,
     several_sticks,
-    sha256_of,
 )
 from support.trees import assert_clean, tree_of
 
@@ -300,6 +298,58 @@ def test_a_disk_that_fills_up_meanwhile_ends_in_order_and_goes_on(tmp_path: Path
         assert "No space left" in ended.stderr
 
 
+def test_little_more_disk_is_taken_than_what_stays(tmp_path: Path) -> None:
+    bags = several_sticks(tmp_path, large_set(), 2, part_pieces=16)
+    size = sum(map(len, LARGE.values())) + (4 << 20)
+    script = f"""
+    mkdir -p "$1" && mount -t tmpfs -o size={size} none "$1" || exit 99
+    shift; exec "$@"
+    """
+    importer = [sys.executable, "-I", "-S", str(IMPORTER), "import", *map(str, bags)]
+    words = [*importer, "--cache", str(tmp_path / "disk" / "hub"), "--reserve", "0"]
+    ended = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script, "sh", str(tmp_path / "disk"), *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+COUNTED = """
+import importlib.util, sys
+def count():
+    return int(open("/proc/self/io").read().split()[1])
+spec = importlib.util.spec_from_file_location("importer", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+sys.modules["importer"] = module
+spec.loader.exec_module(module)
+before = count()
+code = module.main(sys.argv[2:], {})
+print("read", count() - before)
+sys.exit(code)
+"""
+
+
+def test_a_stick_is_read_once(tmp_path: Path, cache: Path) -> None:
+    bag = one_stick(tmp_path, large_set())
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-I", "-S", "-c", COUNTED, str(IMPORTER)),
+            *("import", str(bag), "--cache", str(cache), "--reserve", "0"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    count = int(ended.stdout.splitlines()[-1].removeprefix("read "))
+    payload = sum(path.stat().st_size for path in (bag / "data").rglob("*") if path.is_file())
+    lists = sum(path.stat().st_size for path in bag.glob("*.json"))
+    assert payload < count <= 1.01 * payload + lists
+
+
 # --- media ---------------------------------------------------------------------------------------
 
 
@@ -390,24 +440,46 @@ def test_a_stick_that_is_pulled_ends_in_order_and_goes_on(tmp_path: Path, cache:
     assert_clean(cache)
 
 
-def test_a_bad_sector_costs_its_piece_and_no_more(tmp_path: Path, cache: Path) -> None:
-    bag = one_stick(tmp_path, Set({"model:org/model": (Revision(MODEL_FILES),)}))
+def test_bad_sectors_cost_their_pieces_and_no_more(tmp_path: Path, cache: Path) -> None:
+    weights = noise(20 * PIECE)
+    contents = Set({"model:org/model": (Revision({"model.safetensors": weights}),)})
+    bag = one_stick(tmp_path, contents)
     with medium(tmp_path, bag, kind="ext4") as found:
         if found is None:
             # The nearest thing to it: the file ends early.
-            os.truncate(largest(bag), 10 * PIECE + 5)
+            os.truncate(largest(bag), 18 * PIECE + 5)
             ended = bring(bag, cache=cache)
         else:
             place, image = found
-            content = noise(1_500_000, 2)
-            start_at = image.read_bytes().find(content[: 1 << 16])
-            assert start_at > 0
+            text = image.read_bytes()
+            end = text.find(weights[-PIECE:])
+            assert all(text.find(path.read_bytes()) < end for path in bag.glob("*.json"))
             # A loop device answers EIO for what its file no longer has.
-            os.truncate(image, start_at + 10 * PIECE)
+            os.truncate(image, end - PIECE)
             Path("/proc/sys/vm/drop_caches").write_text("3\n")
             ended = bring(place, cache=cache)
-    assert (ended.code, code_of(ended)) in {(4, "E-PIECE"), (3, "E-GONE")}, ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert (ended.code, code_of(ended)) == (4, "E-PIECE"), ended.stderr
+    assert f"2 bad pieces: model.safetensors, bytes {18 * PIECE}-{20 * PIECE - 1}" in ended.error
     assert_clean(cache)
-    brought(one_stick(tmp_path / "good", model_set()), cache=cache)
-    assert sha256_of(b"") in {sha256_of(p.read_bytes()) for p in (cache / REPO).rglob("empty.txt")}
+    brought(
+        repair_stick(tmp_path / "repair", contents, next(tmp_path.glob("needs-*"))), cache=cache
+    )
+    assert_clean(cache)
+
+
+def test_a_medium_that_answers_nothing_more_is_gone_not_bad(tmp_path: Path, cache: Path) -> None:
+    bag = one_stick(tmp_path, large_set())
+    with medium(tmp_path, bag, kind="ext4") as found:
+        if found is None:
+            # The nearest thing to it: a folder without contents, where each piece is bad.
+            shutil.rmtree(bag / "data")
+            assert bring(bag, cache=cache).code == 4
+            return
+        place, image = found
+        start_at = image.read_bytes().find(noise(8_000_000, 1)[:PIECE])
+        os.truncate(image, start_at + PIECE)
+        Path("/proc/sys/vm/drop_caches").write_text("3\n")
+        ended = bring(place, cache=cache)
+    assert (ended.code, code_of(ended)) == (3, "E-GONE"), ended.stderr
+    assert list(tmp_path.glob("needs-*")) == []
+    assert_clean(cache)

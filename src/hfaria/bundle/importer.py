@@ -68,10 +68,11 @@ SEGMENT_MOST_BYTES = 255
 
 JSON_MOST_BYTES = 64 << 20
 JSON_MOST_VALUES = 2000000
-# A value of a real document takes more than 20 bytes. Only bombs are denser, and a list that is
-# nothing but brackets would take 60 times its length in memory.
+# A value of a real document takes 20 bytes and more, and no text is longer than a path. Only bombs
+# differ: a list that is nothing but brackets takes 60 times its length in memory.
 JSON_LEAST_BYTES_A_VALUE = 16
-JSON_SLACK_VALUES = 4096
+JSON_MOST_BYTES_A_TEXT = 4096
+JSON_SLACK = 4096
 MOST_INT = (1 << 63) - 1
 
 IO_SIZE = 1 << 20
@@ -136,9 +137,11 @@ def parse_canonical(content: bytes, name: str) -> Any:
     if len(content) > JSON_MOST_BYTES:
         raise malformed(f"{name} is larger than {JSON_MOST_BYTES} bytes")
     values = content.count(b",") + content.count(b"[") + content.count(b"{")
-    most = len(content) // JSON_LEAST_BYTES_A_VALUE + JSON_SLACK_VALUES
+    most = len(content) // JSON_LEAST_BYTES_A_VALUE + JSON_SLACK
     if values > min(most, JSON_MOST_VALUES):
         raise malformed(f"{name} holds more values than its size allows for")
+    if (content.count(b'"') + 1) * JSON_MOST_BYTES_A_TEXT < len(content):
+        raise malformed(f"{name} holds longer values than any that belong there")
     try:
         document = json.loads(
             content.decode("ascii"), parse_int=_whole, parse_float=_refuse, parse_constant=_refuse
@@ -1024,6 +1027,11 @@ class Folder:
             os.close(descriptor)
 
     @property
+    def is_removed(self) -> bool:
+        """Whether it has no name any more."""
+        return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
+
+    @property
     def is_private(self) -> bool:
         """Whether nobody else may write here; not known on Windows, where profiles see to it."""
         if self._descriptor is None:
@@ -1873,8 +1881,11 @@ class RepoStore:
 
     def staged(self) -> Folder:
         """Return our own folder beside what is published; unseen by cache scanners."""
-        if self.staging is None:
+        if self.folder is None or self.staging is None:
             raise BundleError("E-CACHE", DESTINATION, f"no folder for {self.repo.label}")
+        if self.staging.is_removed:  # by an import at the same time, which was done before us
+            self.staging = self._child(STAGING, make=True, mode=0o700) or self.staging
+            self.ready = self._ready(self.staging, make=True)
         return self.staging
 
     def destination(self) -> Folder:
@@ -1990,11 +2001,11 @@ class RepoStore:
             self.staging.replace("ref", folder, names[-1])
             folder.sync()
 
-    def tidy(self, *, is_done: bool) -> None:
-        """Remove the staging folder as far as nothing waits in it."""
+    def tidy(self) -> None:
+        """Remove the staging folder, now that nothing of this repo waits in it."""
         if self.folder is None or self.staging is None:
             return
-        if is_done and self.ready is not None:
+        if self.ready is not None:
             for name in self.ready.names():
                 self.ready.unlink(name)
         self.staging.rmdir("ready")
@@ -2597,7 +2608,8 @@ class Importer:
             for name, commit in sorted(refs.items()):
                 self._set_ref(store, name, commit)
             self.placed += [(store.repo, commit) for commit in sorted(placed)]
-            store.tidy(is_done=len(placed) == len(store.repo.revisions))
+            if len(placed) == len(store.repo.revisions):
+                store.tidy()
         finally:
             lock.release()
 

@@ -28,6 +28,7 @@ from support.bundles import (
     TWO,
     assert_valid,
     documents,
+    payload,
     sized,
     stick_folders,
 )
@@ -148,6 +149,25 @@ def test_the_second_months_bundle_carries_only_what_the_inventory_lacks(
     assert len(snapshots) == 2
     refs = cache / "models--org--two" / "refs"
     assert (refs / "main").read_text() in snapshots
+
+
+def test_a_commit_whose_files_the_target_has_is_still_carried_by_name(
+    writer: Writer, tmp_path: Path
+) -> None:
+    one, two = stick_folders(tmp_path, 2)
+    cache = tmp_path / "target"
+    imported(writer.create([TWO, SHARDS], [one]).bags, cache)
+    inventory = tmp_path / "inventory.json"
+    words = ["inventory", "--cache", str(cache), "-o", str(inventory)]
+    assert importing(next(one.glob("hfb-*")), *words).returncode == 0
+    (folder,) = cache.glob("models--org--shards")
+    subprocess.run(["rm", "-r", str(folder / "snapshots"), str(folder / "refs")], check=True)
+    (bag,) = writer.create([SHARDS], [two], base=str(inventory)).bags
+    assert_valid(bag)
+    assert not [path for path in (bag / "data").rglob("*") if path.is_file()]
+    imported([bag], cache)
+    assert len(list(folder.glob("snapshots/*/*"))) == 6
+    assert (folder / "refs" / "main").exists()
 
 
 @pytest.mark.parametrize("base", ["{tmp}/needs.json", "{tmp}/words.txt"])
@@ -288,6 +308,24 @@ def test_a_set_signed_with_an_ssh_key_is_valid_by_that_key_alone(
     other = tmp_path / "other"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
     assert importing(bag, "import", "--trust", f"{other}.pub", *words).returncode == 8
+
+
+def test_a_stick_that_is_finished_can_be_signed_later(
+    maker: User, ssh_key: Path, tmp_path: Path
+) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    command = ["bundle", "create", TWO, "--to", str(place), "-q"]
+    (bag,) = map(Path, maker.run(*command).stdout.split())
+    before = payload(bag)
+    assert "signature   none" in (bag / "REVIEW.txt").read_text()
+    signed = maker.run(*command, "--sign-ssh", str(ssh_key))
+    assert signed.code == 0, signed.stderr
+    assert_valid(bag)
+    after = payload(bag)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"bundle.json.sig", "REVIEW.txt", "tagmanifest-sha256.txt"}
+    ended = importing(bag, "verify", "--trust", f"{ssh_key}.pub", "--require-signature")
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_set_signed_with_minisign_is_valid_by_that_key_alone(maker: User, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def finish(
     payload += [(hashlib.sha256(content).hexdigest(), path) for path, content in texts.items()]
     size = sum(written.size for written in journal.written.values())
     size += sum(len(content) for content in texts.values())
-    summary = summarise(of_set, plan, of=of)
+    summary = summarise(of_set, plan, (bag / IMPORTER_NAME).read_bytes(), of=of)
     day = finalised.partition("T")[0]
     (bag / "data").mkdir(exist_ok=True)
     whole = sorted(
@@ -201,12 +201,29 @@ def finish(
     document = stick_document(of_set, plan, journal, of=of, finalised=finalised)
     importer.parse_stick(document, bundle)  # what we write, we can read
     write_whole(bag / STICK_NAME, document)
-    tags = [(hashlib.sha256((bag / name).read_bytes()).hexdigest(), name) for name in _LISTED]
-    write_whole(bag / _TAG_MANIFEST, manifest(tags).encode())
+    _write_tag_manifest(bag)
     remove_leftovers(bag, journal)
     sync_folders(bag)
     journal.path.unlink()
     sync_folders(bag.parent, is_deep=False)
+
+
+def _write_tag_manifest(bag: Path) -> None:
+    tags = [(hashlib.sha256((bag / name).read_bytes()).hexdigest(), name) for name in _LISTED]
+    write_whole(bag / _TAG_MANIFEST, manifest(tags).encode())
+
+
+def add_signatures(bag: Path, of_set: SetText, plan: StickPlan, *, of: int | None) -> None:
+    """Bring signatures that were made later to a finished stick, and say so on its page."""
+    known = {name: (bag / name).read_bytes() for name in _SIGNED if (bag / name).is_file()}
+    if all(known.get(name) == content for name, content in of_set.signatures):
+        return
+    for name, content in of_set.signatures:
+        write_whole(bag / name, content)
+    script = (bag / IMPORTER_NAME).read_bytes()
+    write_whole(bag / "REVIEW.txt", review(summarise(of_set, plan, script, of=of)).encode())
+    _write_tag_manifest(bag)
+    sync_folders(bag, is_deep=False)
 
 
 def sync_folders(folder: Path, *, is_deep: bool = True) -> None:
@@ -229,8 +246,8 @@ def _plain_name(path: str, sha256: str) -> str:
     return name if _PLAIN.fullmatch(name) else sha256[:16]
 
 
-def summarise(of_set: SetText, plan: StickPlan, *, of: int | None) -> StickSummary:
-    """Collect what the pages of a stick say."""
+def summarise(of_set: SetText, plan: StickPlan, script: bytes, *, of: int | None) -> StickSummary:
+    """Collect what the pages of a stick say; ``script`` is the importer that is on it."""
     bundle = of_set.bundle
     names = {
         file.sha256: _plain_name(file.path, file.sha256)
@@ -251,7 +268,7 @@ def summarise(of_set: SetText, plan: StickPlan, *, of: int | None) -> StickSumma
         endpoint=bundle.endpoint,
         version=bundle.tool.rpartition(" ")[2],
         signature=of_set.signature_line,
-        importer_sha256=hashlib.sha256(importer_text()).hexdigest(),
+        importer_sha256=hashlib.sha256(script).hexdigest(),
         revisions=tuple(
             RevisionSummary(
                 label=f"{repo.repo_type} {repo.repo_id}",

@@ -34,7 +34,7 @@ def probe(place: Path) -> Stick:
         label=str(place),
         free_bytes=free,
         cluster=cluster,
-        kind=display_name(kind, has_hard_links=has_hard_links),
+        kind=display_name(kind, has_hard_links=has_hard_links) or "of unknown kind",
         largest_file=None if kind in WITHOUT_SIZE_LIMIT else FAT32_LARGEST_FILE,
         has_hard_links=has_hard_links,
         device=place.stat().st_dev,

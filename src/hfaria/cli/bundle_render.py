@@ -79,14 +79,19 @@ def _cut_lines(draft: Draft) -> list[str]:
             if any(file.content == content for file in plan.files)
         ]
         narrow = [stick for stick in holders if (stick.largest_file or entry.size) < entry.size]
+        size = format_size(entry.size)
+        if narrow and narrow[0].kind and len(holders) == 1:
+            lines.append(
+                f"E-FAT4G {narrow[0].label} is {narrow[0].kind}: {entry.path} ({size}) is stored "
+                f"in {number} parts and cannot be loaded from the stick itself. Import it, or "
+                "reformat the stick as exFAT (this erases it)."
+            )
+            continue
         if len(holders) > 1:
             why = f"no stick has room for all of it: it lies on {len(holders)}"
-        elif narrow:
-            kind = narrow[0].kind or "a stick of unknown kind"
-            why = f"{kind} can't hold it whole (exFAT could)"
         else:
-            why = "--part-size"
-        lines.append(f"in {number} parts: {entry.path} ({format_size(entry.size)}): {why}")
+            why = "FAT32 could not hold it whole" if narrow else "--part-size"
+        lines.append(f"in {number} parts: {entry.path} ({size}): {why}")
     return _at_most(lines)
 
 

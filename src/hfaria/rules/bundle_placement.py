@@ -79,7 +79,8 @@ def _place(
         if entry.content not in placed and entry.content not in absent
     }
     missing = _set_in_pool(rest, room)
-    used = [stick for stick in room if not stick.is_empty]
+    # Names and commits are worth a stick even where the target has every content.
+    used = [stick for stick in room if not stick.is_empty] or room[:1]
     plans = tuple(stick.plan(number) for number, stick in enumerate(used, 1))
     return BundlePlan(plans, reasons, _cuts(plans), missing)
 

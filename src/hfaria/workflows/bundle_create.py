@@ -336,7 +336,8 @@ def require_all(created: Created) -> None:
     names = ", ".join(bag_name(created.set_id, number) for number in created.missing)
     raise SticksMissing(
         f"{count(len(created.missing), 'stick')} of {created.sticks} still to be written: {names}",
-        hint="put the next stick in and run the same command, with `--to` for where it is",
+        hint="put the next stick in and run the same command, with `--to` for where it is; for a "
+        f"stick that was begun and is lost: `hfaria bundle abort {created.set_id[:8]}`",
     )
 
 

@@ -16,11 +16,11 @@ from hfaria.bundle.importer import (
 )
 from hfaria.bundle.importer import Revision as BundleRevision
 from hfaria.bundle.source import CacheReader, chunks, digests_of, opened
-from hfaria.errors import CorruptCache, UnknownBase, UsageError
+from hfaria.errors import CorruptCache, EndpointUnreachable, UnknownBase, UsageError
 from hfaria.rules.bundle_plan import Entry, Revision
 from hfaria.rules.selection import Selection
 from hfaria.rules.spec import RepoSpec, RepoType, is_commit
-from hfaria.workflows.pull import Preview, PullRequest, preview, pull
+from hfaria.workflows.pull import PullRequest, preview, pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,7 +71,13 @@ class Sources:
         return tuple(self._wanted(spec) for spec in specs)
 
     def _wanted(self, spec: RepoSpec) -> Wanted:
-        seen: Preview = preview(self._request(spec), settings=self.settings, reporter=self.reporter)
+        try:
+            seen = preview(self._request(spec), settings=self.settings, reporter=self.reporter)
+        except EndpointUnreachable as exc:
+            if self.settings.is_offline:
+                raise
+            hint = f"{exc.hint}; HF_HUB_OFFLINE=1 bundles what the cache has"
+            raise EndpointUnreachable(exc.message, hint=hint) from exc
         plan = seen.plan
         if not plan.files:
             raise UsageError(f"no file of `{spec.label}` at {spec.revision} is asked for")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.document import hub_texts
 from hfaria.bundle.finishing import (
     SetText,
+    add_signatures,
     finish,
     refuse_strangers,
     sync_folders,
@@ -163,7 +164,12 @@ class StickJob:
     ) -> RecordedPlan:
         """Write one stick to its end; returns the plan with that noted, in the ledger as well."""
         plan = assignment.plan
+        if not plan.kind:  # it was planned before anybody saw the stick
+            plan = replace(plan, kind=self.probe(assignment.place).kind)
         if assignment.is_finished:
+            bag = assignment.place / bag_name(self.of_set.bundle.set_id, plan.number)
+            with stick_errors(assignment.place, lambda: "looking at it"):
+                add_signatures(bag, self.of_set, plan, of=of)
             recorded = recorded.with_finished(plan.number)
             self.save(recorded)
             return recorded

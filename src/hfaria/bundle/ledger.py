@@ -53,7 +53,7 @@ class Ledger:
             known = ", ".join(set_id[:8] for set_id in self.set_ids()[-5:]) or "none"
             raise UnknownBase(
                 f"no set `{short_id}` was made on this machine",
-                hint=f"sets made here lately: {known}; or use an inventory of the target",
+                hint=f"sets that were made here lately: {known}",
             )
         return found[0]
 

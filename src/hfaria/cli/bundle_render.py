@@ -62,7 +62,7 @@ def _in_place_lines(draft: Draft) -> list[str]:
         for key in plan.in_place
     ]
     lines += [
-        f"to be imported: {labels[key]}: {reason}" for key, reason in draft.plan.reasons.items()
+        f"to be imported: {labels[key]}:\n  {reason}" for key, reason in draft.plan.reasons.items()
     ]
     return _at_most(lines)
 
@@ -159,8 +159,8 @@ def print_created(created: Created, *, is_quiet: bool) -> None:
         sys.stderr.write(f"set {created.set_id[:16]}: {done} of {created.sticks} sticks written\n")
         if created.bags and not created.missing:
             sys.stderr.write(
-                "to be sure of a stick, unplug it, put it in again, and run "
-                "`hfaria bundle verify` on it\n"
+                "to be sure of a stick: unplug it, put it in again, `hfaria bundle verify` it\n"
+                f"at the target: python3 {created.bags[-1].name}/import_bundle.py import\n"
             )
         sys.stderr.flush()
     for bag in created.bags:

@@ -295,6 +295,7 @@ class _Creation:
             recheck=self.request.recheck,
             probe=self.request.probe,
         )
+        self._note_neighbours(bundle)
         bags = []
         for assignment in job.assign(recorded, self.request.places, labels):
             if not assignment.is_finished:
@@ -310,6 +311,16 @@ class _Creation:
             tuple(bags),
             tuple(stick.number for stick in recorded.open_sticks),
         )
+
+    def _note_neighbours(self, bundle: Bundle) -> None:
+        for place in self.request.places:
+            names = sorted(path.name for path in place.glob("hfb-*"))
+            others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
+            if others:
+                self.reporter.note(
+                    f"{place} holds {', '.join(others)} as well: at the target, name the folder "
+                    "that you mean"
+                )
 
     def _signatures(self, bundle: Bundle, text: bytes) -> tuple[Signature, ...]:
         request = self.request

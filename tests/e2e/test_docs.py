@@ -126,7 +126,7 @@ def test_the_options_that_exist_are_those_that_are_documented(path: str) -> None
     ],
 )
 def test_a_documented_default_is_the_default(option: str, default: object) -> None:
-    text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria pull")
     (meaning,) = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
     assert f"Default: `{default}`." in meaning
 

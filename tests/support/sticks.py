@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIECE = 1 << 16
-LFS = (".safetensors", ".gguf", ".bin", ".pt")
+LFS = (".safetensors", ".gguf", ".onnx", ".bin", ".pt")
 COMMIT = "5ede1c97" + "a" * 32
 OLD_COMMIT = "1a2b3c4d" + "b" * 32
 CREATED = "2026-11-22T15:40:00Z"

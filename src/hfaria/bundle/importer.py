@@ -2677,10 +2677,14 @@ class Importer:
             hint = "use a filesystem that holds these names; what was imported is kept as blobs"
             return BundleError("E-NAME", DESTINATION, "; ".join(self.unplaceable), hint)
         if missing:
-            left = size_text(sum(want.size for want in missing))
-            what = f"still missing {len(missing)} contents ({left})"
+            left = sum(want.size - self._staged_bytes(want) for want in missing)
+            what = f"still missing {len(missing)} contents ({size_text(left)})"
             return BundleError("E-MISSING", INCOMPLETE, what, self._next_stick())
         return None
+
+    def _staged_bytes(self, want: Want) -> int:
+        stores = (RepoStore(self.cache, repo, make=False) for repo in self.repos)
+        return max(store.staged_bytes(want) for store in stores)
 
     def _next_stick(self) -> str:
         here = sorted({bag.stick.number for bag in self.bags})

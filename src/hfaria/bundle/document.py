@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 FORMAT = Format(PIECE_SIZE, importer.in_place_path, importer.pool_path)
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\s*$", re.DOTALL | re.MULTILINE)
-_LICENCE = re.compile(r"^license(?:_name)?:[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9._+ -]{0,79})", re.MULTILINE)
+_LICENCE = re.compile(
+    r"^license(?:_name)?:[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9._+ -]{0,79})", re.MULTILINE
+)
 _GATED = re.compile(r"^extra_gated_\w+:", re.MULTILINE)
 
 

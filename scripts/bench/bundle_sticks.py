@@ -153,10 +153,13 @@ def on_fat32(folder: Path, cache: Path) -> None:
         run("mcopy", "-i", str(image), str(part), f"::/{part.name}")
     print("  every part is in the FAT32 image:", run("mdir", "-b", "-i", str(image), "::").split())
     whole = next((cache / "models--bench--huge" / "blobs").iterdir())
-    ended = subprocess.run(
-        ["mcopy", "-i", str(image), str(whole), "::/whole"], capture_output=True, check=False
+    refused = subprocess.run(
+        ["mcopy", "-i", str(image), str(whole), "::/whole"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    print(f"  the file itself: mcopy ends with {ended.returncode}")
+    print(f"  the file itself: {refused.stderr.strip() or 'taken'}")
 
 
 @contextlib.contextmanager

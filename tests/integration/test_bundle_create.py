@@ -224,6 +224,15 @@ def test_the_same_command_twice_changes_nothing(maker: User, tmp_path: Path) -> 
     assert payload(place) == before
 
 
+def test_a_stick_that_is_full_of_this_very_set_is_done_not_refused(
+    writer: Writer, tmp_path: Path
+) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    first = writer.create([SHARDS], [place], probe=sized("exfat", {place: 1 << 30}))
+    again = writer.create([SHARDS], [place], probe=sized("exfat", {place: 1 << 20}))
+    assert again == first
+
+
 def test_another_copy_goes_to_another_stick(writer: Writer, tmp_path: Path) -> None:
     one, two = stick_folders(tmp_path, 2)
     first = writer.create([TWO], [one])

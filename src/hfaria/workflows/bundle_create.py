@@ -165,12 +165,12 @@ class _Creation:
             with self.ledger.lock(bundle.set_id):
                 return self._write(bundle, self.ledger.plan(bundle.set_id) or begun, {})
         wanted = self.sources.survey(self.request.specs)
-        draft = self._draft(wanted, None)
-        self._stop_if_refused(draft, on_plan)
-        is_shown = draft.to_fetch > 0
-        if is_shown:
+        is_shown = not all(one.is_cached for one in wanted)
+        if is_shown:  # else the set's id can be told, and its sticks may be written already
+            draft = self._draft(wanted, None)
+            self._stop_if_refused(draft, on_plan)
             on_plan(draft)
-        wanted = self.sources.fetch(wanted)
+            wanted = self.sources.fetch(wanted)
         text = self._text(wanted)
         bundle = parse_bundle(text)
         with self.ledger.lock(bundle.set_id):
@@ -186,6 +186,11 @@ class _Creation:
                 self.reporter.note(f"set {bundle.set_id[:16]}")
             else:
                 on_plan(draft)
+            if not self.request.selection.is_everything:
+                self.reporter.note(
+                    "W-TREE a part of each repo: offline, `snapshot_download` without the same "
+                    "patterns returns what is there"
+                )
             recorded = RecordedPlan(bundle.set_id, self._request_name(), draft.plan.sticks)
             labels = {stick.number: stick.label for stick in draft.plan.sticks}
             return self._write(bundle, recorded, labels)

@@ -30,6 +30,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple, Tuple, TypeVar
@@ -78,7 +79,7 @@ MOST_INT = (1 << 63) - 1
 IO_SIZE = 1 << 20
 SMALL_BYTES = 1 << 20  # smaller contents are brought in many at a time
 LINKED_BYTES = 1 << 20  # smaller ones are copied between repos, not linked
-NOTE_BYTES = 256 << 20  # how much is copied between two notes of what is on the disk
+NOTE_BYTES = 64 << 20  # how much is copied between two notes of what is on the disk
 REHASHED_BYTES = 16 << 20  # smaller files that lie in a snapshot are compared by content
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -1697,6 +1698,9 @@ def read_note(staging: Folder, sha256: str, size: int, piece_size: int) -> bytea
     return bytearray(held.translate(bytes(value == ord("1") for value in range(256))))
 
 
+_AS_TEXT = bytes(value + ord("0") & 255 for value in range(256))
+
+
 class Partial:
     """Staged bytes of one object, and which of its pieces are there.
 
@@ -1715,6 +1719,8 @@ class Partial:
         flags = os.O_RDWR | os.O_CREAT | (0 if any(self.held) else os.O_TRUNC)
         self.file = staging.open(self._name, flags)
         self._unsaved = 0
+        self._saving: threading.Thread | None = None
+        self._failure: OSError | None = None
 
     def bounds(self, number: int) -> tuple[int, int]:
         """Return start and length of a piece."""
@@ -1748,7 +1754,11 @@ class Partial:
         """Count a piece as there; from time to time, note it."""
         self.held[number] = 1
         if self._unsaved >= NOTE_BYTES:
-            self.save()
+            # Beside the copying: a stick that waits for the disk is a stick that idles.
+            self._wait()
+            self._unsaved = 0
+            self._saving = threading.Thread(target=self._save, args=(bytes(self.held),))
+            self._saving.start()
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Forget pieces that turned out to be wrong."""
@@ -1758,12 +1768,35 @@ class Partial:
 
     def save(self) -> None:
         """Bring the bytes to the disk, then note which there are."""
-        os.fsync(self.file.fileno())
+        self._wait()
         self._unsaved = 0
+        self._save(bytes(self.held))
+        self._wait()
+
+    def _save(self, held: bytes) -> None:
         note = b"%d %d\n" % (self.size, self.piece_size)
-        note += bytes(value + ord("0") for value in self.held)
-        self._staging.write(self._note + ".new", note)
-        self._staging.replace(self._note + ".new", self._staging, self._note)
+        try:
+            os.fsync(self.file.fileno())
+            self._staging.write(self._note + ".new", note + held.translate(_AS_TEXT))
+            self._staging.replace(self._note + ".new", self._staging, self._note)
+        except OSError as exc:
+            self._failure = exc
+
+    def _wait(self) -> None:
+        """Wait for what is being saved. Raises what the disk said to it."""
+        if self._saving is not None:
+            self._saving.join()
+        self._saving, failure, self._failure = None, self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Keep what is there for the next run."""
+        if not self.file.closed:
+            try:
+                self.save()
+            finally:
+                self.file.close()
 
     def feed(self, digests: Sequence[Any], number: int | None = None) -> None:
         """Read a piece, or all of it, back from this machine's disk into digests."""
@@ -1772,6 +1805,7 @@ class Partial:
 
     def publish(self, folder: Folder, name: str) -> None:
         """Give the verified bytes their final name."""
+        self._wait()
         os.ftruncate(self.file.fileno(), self.size)
         os.fsync(self.file.fileno())
         self.file.close()
@@ -1780,6 +1814,7 @@ class Partial:
 
     def discard(self) -> None:
         """Remove it."""
+        self._wait()
         self.file.close()
         self._staging.unlink(self._name)
         self._staging.unlink(self._note)
@@ -2307,9 +2342,7 @@ class Importer:
             digest = self._copy_pieces(partial, want, offers)
             self._finish(store, partial, want, digest, offers)
         finally:
-            if not partial.file.closed:
-                partial.save()
-                partial.file.close()
+            partial.close()
 
     def _offers(self, want: Want) -> dict[int, list[tuple[Bag, Range]]]:
         """Return who has each piece."""

@@ -1025,7 +1025,8 @@ class Folder:
         """Give the descriptor back."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     @property
     def is_removed(self) -> bool:
@@ -1275,6 +1276,18 @@ class BadPiece(Exception):
     """A piece on the stick can't be read, or is not what stick.json says."""
 
 
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Translate what a stick answers when it can't be read."""
+    try:
+        yield
+    except OSError as exc:
+        what = f"{path} can't be read: {exc.strerror or exc}"
+        if exc.errno in (*_GONE, errno.EIO) or getattr(exc, "winerror", 0) in _GONE_ON_WINDOWS:
+            raise BundleError("E-GONE", INCOMPLETE, what, "put it back, and run it again") from exc
+        raise BundleError("E-NOBUNDLE", USAGE, what, "name a stick that can be read") from exc
+
+
 class Bag:
     """One stick's folder, opened and checked."""
 
@@ -1316,7 +1329,8 @@ class Bag:
         """Check the signatures beside bundle.json; a bad one outweighs a good one."""
         found = []
         for suffix, check in ((SSH_SUFFIX, check_ssh), (MINISIGN_SUFFIX, check_minisign)):
-            text = self.root.read(BUNDLE_NAME + suffix, SIGNATURE_MOST_BYTES)
+            with reading(self.path):
+                text = self.root.read(BUNDLE_NAME + suffix, SIGNATURE_MOST_BYTES)
             if text is not None:
                 found.append(check(self.content, text, keys))
         order = (BAD_SIGNATURE, VALID, WRONG_KEY, UNSUPPORTED)
@@ -1335,7 +1349,8 @@ class Bag:
     def close(self) -> None:
         """Close the file opened last."""
         if self._open is not None:
-            self._open[1].close()
+            with contextlib.suppress(OSError):  # a stick that is gone can't even be closed
+                self._open[1].close()
             self._open = None
 
     def read_piece(self, held: Range, number: int, piece_size: int) -> Iterator[memoryview]:
@@ -1429,7 +1444,10 @@ def find_bags(paths: Sequence[str]) -> list[str]:
 
 def open_bags(paths: Sequence[str], *, is_partial: bool = False) -> list[Bag]:
     """Open sticks of one set. Raises `BundleError`: E-MIXED if they are of several."""
-    bags = [Bag.at(path, is_partial=is_partial) for path in find_bags(paths)]
+    bags = []
+    for path in find_bags(paths):
+        with reading(path):
+            bags.append(Bag.at(path, is_partial=is_partial))
     for bag in bags[1:]:
         if bag.content != bags[0].content:
             one, other = bag.bundle.short_id, bags[0].bundle.short_id
@@ -3182,7 +3200,8 @@ def extra_files(bag: Bag) -> list[str]:
     pending = [""]
     while pending and len(extra) < 1000:
         at = pending.pop()
-        with bag.root.descend([name for name in at.split("/") if name]) as folder:
+        names = [name for name in at.split("/") if name]
+        with reading(bag.path), bag.root.descend(names) as folder:
             for name in folder.names():
                 path = f"{at}/{name}" if at else name
                 status = folder.status(name)

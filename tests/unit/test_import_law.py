@@ -47,7 +47,7 @@ IMPORTER_MOST_LINES = 4000
 IMPORTER_MAY_IMPORT = {
     "__future__", "argparse", "base64", "collections", "contextlib", "errno", "fcntl", "hashlib",
     "io", "json", "msvcrt", "os", "platform", "re", "secrets", "shutil", "signal", "stat", "struct",
-    "subprocess", "sys", "tempfile", "time", "typing", "unicodedata",
+    "subprocess", "sys", "tempfile", "threading", "time", "typing", "unicodedata",
 }  # fmt: skip
 
 

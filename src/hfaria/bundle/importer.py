@@ -30,6 +30,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple, Tuple, TypeVar
@@ -78,7 +79,7 @@ MOST_INT = (1 << 63) - 1
 IO_SIZE = 1 << 20
 SMALL_BYTES = 1 << 20  # smaller contents are brought in many at a time
 LINKED_BYTES = 1 << 20  # smaller ones are copied between repos, not linked
-NOTE_BYTES = 256 << 20  # how much is copied between two notes of what is on the disk
+NOTE_BYTES = 64 << 20  # how much is copied between two notes of what is on the disk
 REHASHED_BYTES = 16 << 20  # smaller files that lie in a snapshot are compared by content
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -1024,7 +1025,8 @@ class Folder:
         """Give the descriptor back."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     @property
     def is_removed(self) -> bool:
@@ -1274,6 +1276,18 @@ class BadPiece(Exception):
     """A piece on the stick can't be read, or is not what stick.json says."""
 
 
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Translate what a stick answers when it can't be read."""
+    try:
+        yield
+    except OSError as exc:
+        what = f"{path} can't be read: {exc.strerror or exc}"
+        if exc.errno in (*_GONE, errno.EIO) or getattr(exc, "winerror", 0) in _GONE_ON_WINDOWS:
+            raise BundleError("E-GONE", INCOMPLETE, what, "put it back, and run it again") from exc
+        raise BundleError("E-NOBUNDLE", USAGE, what, "name a stick that can be read") from exc
+
+
 class Bag:
     """One stick's folder, opened and checked."""
 
@@ -1315,7 +1329,8 @@ class Bag:
         """Check the signatures beside bundle.json; a bad one outweighs a good one."""
         found = []
         for suffix, check in ((SSH_SUFFIX, check_ssh), (MINISIGN_SUFFIX, check_minisign)):
-            text = self.root.read(BUNDLE_NAME + suffix, SIGNATURE_MOST_BYTES)
+            with reading(self.path):
+                text = self.root.read(BUNDLE_NAME + suffix, SIGNATURE_MOST_BYTES)
             if text is not None:
                 found.append(check(self.content, text, keys))
         order = (BAD_SIGNATURE, VALID, WRONG_KEY, UNSUPPORTED)
@@ -1334,7 +1349,8 @@ class Bag:
     def close(self) -> None:
         """Close the file opened last."""
         if self._open is not None:
-            self._open[1].close()
+            with contextlib.suppress(OSError):  # a stick that is gone can't even be closed
+                self._open[1].close()
             self._open = None
 
     def read_piece(self, held: Range, number: int, piece_size: int) -> Iterator[memoryview]:
@@ -1428,7 +1444,10 @@ def find_bags(paths: Sequence[str]) -> list[str]:
 
 def open_bags(paths: Sequence[str], *, is_partial: bool = False) -> list[Bag]:
     """Open sticks of one set. Raises `BundleError`: E-MIXED if they are of several."""
-    bags = [Bag.at(path, is_partial=is_partial) for path in find_bags(paths)]
+    bags = []
+    for path in find_bags(paths):
+        with reading(path):
+            bags.append(Bag.at(path, is_partial=is_partial))
     for bag in bags[1:]:
         if bag.content != bags[0].content:
             one, other = bag.bundle.short_id, bags[0].bundle.short_id
@@ -1697,6 +1716,9 @@ def read_note(staging: Folder, sha256: str, size: int, piece_size: int) -> bytea
     return bytearray(held.translate(bytes(value == ord("1") for value in range(256))))
 
 
+_AS_TEXT = bytes(value + ord("0") & 255 for value in range(256))
+
+
 class Partial:
     """Staged bytes of one object, and which of its pieces are there.
 
@@ -1715,6 +1737,8 @@ class Partial:
         flags = os.O_RDWR | os.O_CREAT | (0 if any(self.held) else os.O_TRUNC)
         self.file = staging.open(self._name, flags)
         self._unsaved = 0
+        self._saving: threading.Thread | None = None
+        self._failure: OSError | None = None
 
     def bounds(self, number: int) -> tuple[int, int]:
         """Return start and length of a piece."""
@@ -1748,7 +1772,11 @@ class Partial:
         """Count a piece as there; from time to time, note it."""
         self.held[number] = 1
         if self._unsaved >= NOTE_BYTES:
-            self.save()
+            # Beside the copying: a stick that waits for the disk is a stick that idles.
+            self._wait()
+            self._unsaved = 0
+            self._saving = threading.Thread(target=self._save, args=(bytes(self.held),))
+            self._saving.start()
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Forget pieces that turned out to be wrong."""
@@ -1758,12 +1786,35 @@ class Partial:
 
     def save(self) -> None:
         """Bring the bytes to the disk, then note which there are."""
-        os.fsync(self.file.fileno())
+        self._wait()
         self._unsaved = 0
+        self._save(bytes(self.held))
+        self._wait()
+
+    def _save(self, held: bytes) -> None:
         note = b"%d %d\n" % (self.size, self.piece_size)
-        note += bytes(value + ord("0") for value in self.held)
-        self._staging.write(self._note + ".new", note)
-        self._staging.replace(self._note + ".new", self._staging, self._note)
+        try:
+            os.fsync(self.file.fileno())
+            self._staging.write(self._note + ".new", note + held.translate(_AS_TEXT))
+            self._staging.replace(self._note + ".new", self._staging, self._note)
+        except OSError as exc:
+            self._failure = exc
+
+    def _wait(self) -> None:
+        """Wait for what is being saved. Raises what the disk said to it."""
+        if self._saving is not None:
+            self._saving.join()
+        self._saving, failure, self._failure = None, self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Keep what is there for the next run."""
+        if not self.file.closed:
+            try:
+                self.save()
+            finally:
+                self.file.close()
 
     def feed(self, digests: Sequence[Any], number: int | None = None) -> None:
         """Read a piece, or all of it, back from this machine's disk into digests."""
@@ -1772,6 +1823,7 @@ class Partial:
 
     def publish(self, folder: Folder, name: str) -> None:
         """Give the verified bytes their final name."""
+        self._wait()
         os.ftruncate(self.file.fileno(), self.size)
         os.fsync(self.file.fileno())
         self.file.close()
@@ -1780,6 +1832,7 @@ class Partial:
 
     def discard(self) -> None:
         """Remove it."""
+        self._wait()
         self.file.close()
         self._staging.unlink(self._name)
         self._staging.unlink(self._note)
@@ -2307,9 +2360,7 @@ class Importer:
             digest = self._copy_pieces(partial, want, offers)
             self._finish(store, partial, want, digest, offers)
         finally:
-            if not partial.file.closed:
-                partial.save()
-                partial.file.close()
+            partial.close()
 
     def _offers(self, want: Want) -> dict[int, list[tuple[Bag, Range]]]:
         """Return who has each piece."""
@@ -3149,7 +3200,8 @@ def extra_files(bag: Bag) -> list[str]:
     pending = [""]
     while pending and len(extra) < 1000:
         at = pending.pop()
-        with bag.root.descend([name for name in at.split("/") if name]) as folder:
+        names = [name for name in at.split("/") if name]
+        with reading(bag.path), bag.root.descend(names) as folder:
             for name in folder.names():
                 path = f"{at}/{name}" if at else name
                 status = folder.status(name)

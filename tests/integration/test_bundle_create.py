@@ -125,6 +125,8 @@ def test_a_revision_in_place_is_loaded_from_the_stick_itself(maker: User, tmp_pa
         f"print(pathlib.Path(h.hf_hub_download({TWO!r}, 'x/y/z.bin')).stat().st_size)\n"
     )
     assert maker.python(program, HF_HUB_CACHE=str(hub)).split() == ["3", "3", "6", "9"]
+    checked = maker.run("bundle", "verify", str(place))
+    assert checked.code == 0, checked.stderr
     # The weights that both revisions share are one file where the stick has hard links.
     first, second = hub.glob("models--org--two/snapshots/*/model.safetensors")
     assert first.samefile(second)

@@ -310,6 +310,19 @@ def test_a_set_signed_with_an_ssh_key_is_valid_by_that_key_alone(
     assert importing(bag, "import", "--trust", f"{other}.pub", *words).returncode == 8
 
 
+def test_a_key_of_a_kind_that_the_importer_cannot_check_is_said(
+    maker: User, tmp_path: Path
+) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    key = tmp_path / "ecdsa"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(key)], check=True
+    )  # fmt: skip
+    run = maker.run("bundle", "create", ODD, "--to", str(place), "--sign-ssh", str(key))
+    assert run.code == 0, run.stderr
+    assert "the importer can't check a signature by this kind of key" in run.stderr
+
+
 def test_a_stick_that_is_finished_can_be_signed_later(
     maker: User, ssh_key: Path, tmp_path: Path
 ) -> None:

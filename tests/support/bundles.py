@@ -151,11 +151,12 @@ def assert_valid(bag: Path) -> None:
 
 def contents(bags: Sequence[Path]) -> dict[str, int]:
     """Return how many bytes of each content the sticks hold, each range once."""
+    ranges = {
+        (one.sha256, one.offset, one.length) for bag in bags for one in documents(bag)[1].ranges
+    }
     held: dict[str, int] = {}
-    for bag in bags:
-        _, stick = documents(bag)
-        for one in stick.ranges:
-            held[one.sha256] = held.get(one.sha256, 0) + one.length
+    for sha256, _, length in ranges:
+        held[sha256] = held.get(sha256, 0) + length
     return held
 
 

@@ -129,14 +129,10 @@ def remove_leftovers(bag: Path, journal: Journal) -> None:
 def stick_document(
     of_set: SetText, plan: StickPlan, journal: Journal, *, of: int | None, finalised: str
 ) -> bytes:
-    """Return stick.json. Of equal bytes at several places the first one is listed."""
+    """Return stick.json. Equal bytes at several places are listed at each: one may get bad."""
     ranges = []
-    listed: set[tuple[str, int]] = set()
     for written in sorted(journal.written.values(), key=lambda written: written.path):
         for held in written.ranges:
-            if (held.content, held.offset) in listed:
-                continue
-            listed.add((held.content, held.offset))
             row: dict[str, object] = {
                 "sha256": held.content,
                 "off": held.offset,

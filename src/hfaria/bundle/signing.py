@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,15 @@ def sign_with_ssh(text: bytes, key: Path) -> Signature:
     """Sign with an SSH key; the public half of a key that an agent holds will do."""
     command = ["ssh-keygen", "-q", "-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f", str(key)]
     return Signature(SSH_NAME, _sign(text, command, key, SSH_NAME))
+
+
+def is_checked_anywhere(signature: Signature) -> bool:
+    """Tell whether the importer can check it with Python alone: of SSH keys only ed25519."""
+    if signature.name != SSH_NAME:
+        return True
+    lines = signature.content.splitlines()
+    blob = base64.b64decode(b"".join(lines[1:-1]))  # between BEGIN and END; see PROTOCOL.sshsig
+    return b"\0\0\0\x0bssh-ed25519" in blob
 
 
 def sign_with_minisign(text: bytes, key: Path, *, comment: str) -> Signature:

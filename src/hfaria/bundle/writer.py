@@ -7,7 +7,7 @@ import os
 import stat
 import tarfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from hfaria.bundle.copying import (
@@ -180,7 +180,7 @@ class BagWriter:
         os.replace(staged, target)  # noqa: PTH105
         with suppress(FileNotFoundError):
             staged.unlink()  # replacing one hard link by another of the same file keeps both
-        self.journal.add(Written(file.path, file.path, other.sha256, other.size, ()))
+        self.journal.add(replace(other, name=file.path, path=file.path))
 
     def _survey(self, content: str, size: int) -> Copied:
         """Hash a whole content before its parts are written: a part alone proves nothing."""

@@ -12,7 +12,7 @@ from hfaria.bundle.finishing import SetText, importer_text
 from hfaria.bundle.importer import FAT32_LARGEST_FILE, BundleError, bag_name, parse_bundle
 from hfaria.bundle.ledger import Ledger
 from hfaria.bundle.probe import probe as probe_stick
-from hfaria.bundle.signing import sign_with_minisign, sign_with_ssh
+from hfaria.bundle.signing import is_checked_anywhere, sign_with_minisign, sign_with_ssh
 from hfaria.errors import NotCached, PreflightFailed, SticksMissing, UsageError
 from hfaria.redact import redact_url
 from hfaria.rules.bundle_placement import make_bundle_plan
@@ -340,6 +340,11 @@ class _Creation:
                 )
             )
         for signature in made:
+            if not is_checked_anywhere(signature):
+                self.reporter.warn(
+                    "the importer can't check a signature by this kind of key: it knows "
+                    "ssh-ed25519 and minisign; over there it takes `ssh-keygen -Y verify`"
+                )
             self.ledger.add_signature(bundle.set_id, signature)
             known[signature.name] = signature
         return tuple(known[name] for name in sorted(known))

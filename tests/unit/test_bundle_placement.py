@@ -163,6 +163,14 @@ def test_what_the_target_has_is_not_carried_and_keeps_its_revision_out_of_place(
     assert plan.reasons[model.key] == "1 file of it stay at the target already"
 
 
+def test_names_alone_are_worth_a_stick() -> None:
+    model = revision(entry("config.json", 500))
+    everything = frozenset({content("config.json")})
+    (stick,) = plan_of([model], [exfat(GB)], absent=everything).sticks
+    assert (stick.count, stick.payload) == (0, 0)
+    assert plan_of([model], [exfat(GB // 100)], absent=everything).missing == 1
+
+
 def test_a_stick_that_is_not_needed_is_left_out_and_numbers_follow_the_used_ones() -> None:
     plan = plan_of([revision(entry("big", 20 * GB))], [exfat(GB // 10, "A"), exfat(32 * GB, "B")])
     assert [(stick.number, stick.label) for stick in plan.sticks] == [(1, "B")]
@@ -268,7 +276,6 @@ def test_every_byte_is_placed_once_and_no_stick_is_overfilled(
     plan = plan_of(revisions, used, in_place=mode, part_size=part_size)
     placed: dict[str, set[tuple[int, int]]] = {}
     for stick in plan.sticks:
-        # The label is the same for all: find the stick by what it must have had room for.
         assert stick.needed <= max(s.free_bytes - s.reserve for s in used)
         paths = [file.path for file in stick.files]
         assert len(set(paths)) == len(paths)

@@ -79,8 +79,11 @@ def _place(
         if entry.content not in placed and entry.content not in absent
     }
     missing = _set_in_pool(rest, room)
-    # Names and commits are worth a stick even where the target has every content.
-    used = [stick for stick in room if not stick.is_empty] or room[:1]
+    used = [stick for stick in room if not stick.is_empty]
+    if not used and not missing:
+        # Names and commits are worth a stick even where the target has every content.
+        used = [stick for stick in room if stick.left >= 0][:1]
+        missing = 0 if used else 1
     plans = tuple(stick.plan(number) for number, stick in enumerate(used, 1))
     return BundlePlan(plans, reasons, _cuts(plans), missing)
 

@@ -376,7 +376,7 @@ def test_a_staging_folder_that_others_may_write_to_is_refused(tmp_path: Path, wo
     staging.mkdir(parents=True)
     staging.chmod(0o777)
     code, error = attacked(one_stick(tmp_path, model_set()), world)
-    assert (code, "E-LINK" in error) == (7, True)
+    assert (code, "E-CACHE" in error) == (7, True)
 
 
 # --- trust ---------------------------------------------------------------------------------------

@@ -1375,6 +1375,9 @@ class Bag:
 
     def _judge(self, exc: OSError) -> Exception:
         """Tell a pulled stick from a bad sector: the one fails everywhere, the other here."""
+        if exc.errno in (errno.EACCES, errno.EPERM):
+            what = f"{self.path} can't be read: {exc.strerror}"
+            return BundleError("E-NOBUNDLE", USAGE, what, "read it as a user who may")
         is_gone = exc.errno in _GONE or getattr(exc, "winerror", None) in _GONE_ON_WINDOWS
         if not is_gone:
             try:
@@ -1521,6 +1524,8 @@ class Cache:
     def __init__(self, path: str, *, make: bool, allow_symlinks: bool) -> None:
         self.path = os.path.abspath(path)
         self.root: Folder | None = None
+        if os.path.lexists(self.path) and not os.path.isdir(self.path):
+            raise BundleError("E-CACHE", DESTINATION, f"the cache {path} is not a folder")
         if make:
             os.makedirs(self.path, exist_ok=True)
         if os.path.isdir(self.path):
@@ -1856,7 +1861,12 @@ class RepoStore:
         with contextlib.suppress(FileNotFoundError):
             folder = self.folder.made(name, mode) if make else self.folder.child(name)
             if mode == 0o700 and not folder.is_private:
-                raise self.folder.refuse(name, "another user's, or open to others")
+                raise BundleError(
+                    "E-CACHE",
+                    DESTINATION,
+                    f"{self.folder.named(name)} is another user's, or open to others",
+                    "let that user finish the import, or remove the folder",
+                )
             return folder
         return None
 
@@ -2728,14 +2738,17 @@ class Importer:
             hint = "use a filesystem that holds these names; what was imported is kept as blobs"
             return BundleError("E-NAME", DESTINATION, "; ".join(self.unplaceable), hint)
         if missing:
-            left = sum(want.size - self._staged_bytes(want) for want in missing)
+            left = sum(self._bytes_missing(want) for want in missing)
             what = f"still missing {len(missing)} contents ({size_text(left)})"
             return BundleError("E-MISSING", INCOMPLETE, what, self._next_stick())
         return None
 
-    def _staged_bytes(self, want: Want) -> int:
-        stores = (RepoStore(self.cache, repo, make=False) for repo in self.repos)
-        return max(store.staged_bytes(want) for store in stores)
+    def _bytes_missing(self, want: Want) -> int:
+        piece_size = self.bundle.piece_size
+        pieces = set(range(piece_count(want.size, piece_size)))
+        for repo in self.repos:
+            pieces &= RepoStore(self.cache, repo, make=False).pieces_missing(want, piece_size)
+        return sum(min(piece_size, want.size - number * piece_size) for number in pieces)
 
     def _next_stick(self) -> str:
         here = sorted({bag.stick.number for bag in self.bags})
@@ -3098,8 +3111,15 @@ def _write_needs(importer: Importer, outcome: Outcome) -> str | None:
                 pieces.setdefault(want.sha256, set()).update(missing)
     if not pieces:
         return None
-    path = importer.options.needs or needs_name(bundle.set_id)
-    return write_document(path, needs_document(bundle, pieces), importer.console)
+    content = needs_document(bundle, pieces)
+    if importer.options.needs is not None:
+        return write_document(importer.options.needs, content, importer.console)
+    beside = os.path.dirname(os.path.realpath(importer.cache.path))
+    for folder in (os.curdir, beside):
+        with contextlib.suppress(BundleError):
+            path = os.path.join(folder, needs_name(bundle.set_id))
+            return write_document(path, content, importer.console)
+    return None
 
 
 def write_document(path: str, content: bytes, console: Console) -> str:
@@ -3488,6 +3508,13 @@ def default_cache(environ: Mapping[str, str]) -> str:
     return os.path.join(os.path.expanduser(os.path.expandvars(home)), "hub")
 
 
+def named_cache(given: str | None, environ: Mapping[str, str]) -> str:
+    """Return the cache to use; an empty name is a variable that was not set, and is refused."""
+    if given == "":
+        raise BundleError("E-USAGE", USAGE, "--cache names no folder")
+    return default_cache(environ) if given is None else given
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the script's own command line."""
     parser = argparse.ArgumentParser(
@@ -3560,7 +3587,7 @@ def check_day(text: str | None) -> str | None:
 
 def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.verb == "inventory":
-        cache = arguments.cache or default_cache(environ)
+        cache = named_cache(arguments.cache, environ)
         content = inventory_document(cache, hashes_only=arguments.hashes_only)
         write_document(arguments.output, content, Console())
         return 0
@@ -3582,7 +3609,7 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     else:
         is_off = environ.get("HF_HUB_DISABLE_SYMLINKS", "").upper() in ("1", "ON", "YES", "TRUE")
         options = Options(
-            cache=arguments.cache or default_cache(environ),
+            cache=named_cache(arguments.cache, environ),
             repos=tuple(arguments.repo),
             mode=arguments.mode,
             update_refs=arguments.update_refs,

@@ -241,6 +241,29 @@ def test_a_flipped_byte_in_a_document_is_found(
     assert not list(cache.glob("*--*/snapshots/*"))
 
 
+def test_giving_up_on_an_import_drops_its_partials_alone(
+    writer: Writer, maker: User, tmp_path: Path
+) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    (bag,) = writer.create([SHARDS, TWO], [place]).bags
+    _flip(next(bag.rglob("model-2-of-3.safetensors")), 5)
+    cache = tmp_path / "target"
+    ended = importing(bag, "import", "--cache", str(cache), "--reserve", "0", cwd=tmp_path)
+    assert ended.returncode == 4, ended.stderr
+    assert list(cache.glob("*/.hfaria-import/*.part"))
+    blobs = {path.name for path in cache.glob("*/blobs/*")}
+    elsewhere = maker.having(HFARIA_STATE_DIR=str(tmp_path / "state-over-there"))
+    name = bag.name.split("-")[1]
+    run = elsewhere.run("bundle", "abort", name, "--to", str(place), "--cache", str(cache))
+    assert run.code == 0, run.stderr
+    assert "dropped" in run.stderr
+    assert not list(cache.glob("*/.hfaria-import"))
+    assert {path.name for path in cache.glob("*/blobs/*")} == blobs
+    assert documents(bag)
+    unknown = elsewhere.run("bundle", "abort", name, "--cache", str(cache))
+    assert unknown.code == 8
+
+
 def test_a_repair_of_a_set_that_was_made_elsewhere_is_refused(
     writer: Writer, tmp_path: Path
 ) -> None:

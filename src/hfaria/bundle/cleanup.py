@@ -1,4 +1,4 @@
-"""Remove an unfinished stick of a set, and nothing that the set did not write."""
+"""Remove what an unfinished set left on sticks and in caches, and nothing that is not its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.finishing import TAG_FILES
-from hfaria.bundle.importer import HUB_FOLDER, JOURNAL_NAME, POOL_FOLDER
+from hfaria.bundle.importer import HUB_FOLDER, JOURNAL_NAME, POOL_FOLDER, STAGING
 from hfaria.bundle.journal import Journal
 from hfaria.bundle.writer import files_below
+
+_STAGED = (".part", ".pieces", ".small", ".copy")
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from hfaria.bundle.importer import Bundle
 
 
 def remove_unfinished(
@@ -51,3 +55,22 @@ def _remove(bag: Path, set_id: str) -> bool:
     journal.path.unlink()
     bag.rmdir()
     return True
+
+
+def drop_partials(cache_dir: Path, bundle: Bundle) -> int:
+    """Remove what imports of a set have staged in a cache; return the bytes that this frees."""
+    freed = 0
+    for repo in bundle.repos:
+        staging = cache_dir / repo.folder / STAGING
+        if (cache_dir / repo.folder).is_symlink() or staging.is_symlink() or not staging.is_dir():
+            continue
+        for sha256 in bundle.objects:
+            for suffix in _STAGED:
+                path = staging / f"{sha256}{suffix}"
+                with suppress(FileNotFoundError):
+                    status = path.lstat()
+                    path.unlink()
+                    freed += getattr(status, "st_blocks", 0) * 512  # by POSIX; partials have holes
+        with suppress(OSError):  # another set's partials are there
+            staging.rmdir()
+    return freed

@@ -11,6 +11,7 @@ from hfaria.cli.bundle_render import created_document, print_created
 from hfaria.cli.render import EXIT_CODES, print_document
 from hfaria.errors import UsageError
 from hfaria.report.reporter import make_reporter
+from hfaria.rules.sizes import format_size
 from hfaria.settings import Overrides, load_settings, read_secret
 
 
@@ -98,20 +99,41 @@ def ack_command(*, code: str, debug: bool) -> None:  # noqa: ARG001 - read befor
     type=click.Path(path_type=Path),
     help="A stick whose unfinished folder of this set is removed; repeatable.",
 )
+@click.option(
+    "--cache",
+    "--cache-dir",
+    "cache_dir",
+    type=click.Path(path_type=Path),
+    help="A cache that gets rid of what imports of this set have staged in it.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def abort_command(*, set_id: str, places: tuple[Path, ...], debug: bool) -> None:  # noqa: ARG001
+def abort_command(
+    *,
+    set_id: str,
+    places: tuple[Path, ...],
+    cache_dir: Path | None,
+    debug: bool,  # noqa: ARG001 - read before parsing, so that it covers parsing too
+) -> None:
     """Give up on an unfinished set: forget its plan, and remove what it wrote to sticks.
 
     SET is the id, 8 digits of it at least. Finished sticks stay, and so do files that the set did
-    not write.
+    not write. With --cache, the partials of an import go; --to names a stick of a set that was not
+    made on this machine.
     """
     settings = load_settings(Overrides())
     from hfaria.workflows import bundle_repair as workflow  # noqa: PLC0415 - slow
 
-    aborted = workflow.abort(set_id, [place.expanduser() for place in places], settings=settings)
+    aborted = workflow.abort(
+        set_id,
+        [place.expanduser() for place in places],
+        cache_dir=None if cache_dir is None else cache_dir.expanduser(),
+        settings=settings,
+    )
     for bag in aborted.bags:
         sys.stderr.write(f"removed {bag}\n")
     for bag in aborted.kept:
         sys.stderr.write(f"kept {bag}: it is finished, or holds files of others\n")
-    plan = "its plan is forgotten" if aborted.had_plan else "it had no plan"
+    if cache_dir is not None:
+        sys.stderr.write(f"dropped {format_size(aborted.freed)} of partials from {cache_dir}\n")
+    plan = "its plan is forgotten" if aborted.had_plan else "it had no plan here"
     sys.stderr.write(f"set {aborted.set_id[:8]}: {plan}\n")

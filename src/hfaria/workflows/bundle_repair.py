@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfaria.bundle.cleanup import remove_unfinished
+from hfaria.bundle.cleanup import drop_partials, remove_unfinished
 from hfaria.bundle.document import FORMAT
 from hfaria.bundle.finishing import SetText, importer_text
 from hfaria.bundle.importer import (
+    BUNDLE_NAME,
     BundleError,
     Needs,
     bag_name,
+    parse_bundle,
     parse_needs,
     piece_count,
 )
@@ -61,6 +64,8 @@ class Aborted:
     """Folders of unfinished sticks that are gone."""
     kept: tuple[Path, ...]
     """Finished sticks, and folders with files of others in them."""
+    freed: int = 0
+    """Bytes of partials that were dropped from a cache."""
 
 
 def repair(request: RepairRequest, *, settings: Settings, reporter: Reporter) -> Created:
@@ -159,13 +164,30 @@ def acknowledge(code: str, *, settings: Settings) -> str:
     return Ledger(settings.state_dir / "bundles").acknowledge(code)
 
 
-def abort(short_id: str, places: Sequence[Path], *, settings: Settings) -> Aborted:
-    """Give up on a set: drop its plan, and its unfinished sticks at ``places``.
+def abort(
+    short_id: str, places: Sequence[Path], *, cache_dir: Path | None, settings: Settings
+) -> Aborted:
+    """Give up on a set: drop its plan, its unfinished sticks at ``places``, its partials.
 
-    Finished sticks, and what this set did not write, stay.
+    Finished sticks, and what this set did not write, stay. With ``cache_dir`` it is about an
+    import as well: a set that was made elsewhere is known by one of its sticks at ``places``.
     """
     ledger = Ledger(settings.state_dir / "bundles")
-    set_id = ledger.find(short_id)
+    freed = 0
+    if cache_dir is not None:
+        bundle = _bundle_on(places, short_id) or ledger.bundle(ledger.find(short_id))
+        freed = drop_partials(cache_dir, bundle)
+        set_id = bundle.set_id
+    else:
+        set_id = ledger.find(short_id)
     with ledger.lock(set_id):
         removed, kept = remove_unfinished(places, set_id)
-        return Aborted(set_id, ledger.forget_plan(set_id), removed, kept)
+        return Aborted(set_id, ledger.forget_plan(set_id), removed, kept, freed)
+
+
+def _bundle_on(places: Sequence[Path], short_id: str) -> Bundle | None:
+    for place in places:
+        for bag in sorted(place.glob(f"hfb-{short_id[:8].lower()}-s*")):
+            with suppress(OSError, BundleError):
+                return parse_bundle((bag / BUNDLE_NAME).read_bytes())
+    return None

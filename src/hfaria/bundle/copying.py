@@ -7,7 +7,8 @@ import errno
 import hashlib
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _SYNC_EVERY = 256 * 2**20
+_MOST_WAITING = 8
+"""Chunks that wait for the second thread: it may lag behind, not without bound."""
 # What systems say when a medium is pulled; ENOTCONN is a FUSE daemon that ended.
 _GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOTCONN}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -44,12 +47,14 @@ class RangeDigest:
         self._part = hashlib.sha256()
         self._left = piece
         self._done: list[str] = []
+        self._running: deque[Future[None]] = deque()
 
     def update(self, chunk: bytes) -> None:
         """Take in the next bytes."""
-        running = self._pool.submit(self._update_pieces, chunk)
+        self._running.append(self._pool.submit(self._update_pieces, chunk))
         self._whole.update(chunk)
-        running.result()
+        if len(self._running) > _MOST_WAITING:
+            self._running.popleft().result()
 
     def _update_pieces(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
@@ -68,6 +73,8 @@ class RangeDigest:
 
     def finish(self) -> Copied:
         """Return all digests."""
+        for running in self._running:
+            running.result()
         if self._left != self._piece:
             self._next_piece()
         return Copied(self._whole.hexdigest(), tuple(self._done))

@@ -1636,13 +1636,14 @@ class Cache:
         status = blobs.status(etag)
         if status is None:
             return None
-        place: Place | None = Place((repo_name, "blobs"), etag)
-        if _is_link(status):
-            place = self.shared_blob(blobs.link_text(etag))
-            if place is None:
-                raise blobs.refuse(etag, "a link out of the cache")
-        size = None if place is None else self.size_at(place)
-        return None if place is None or size is None else (place, size)
+        if not _is_link(status):
+            is_file = stat.S_ISREG(status.st_mode)
+            return (Place((repo_name, "blobs"), etag), status.st_size) if is_file else None
+        place = self.shared_blob(blobs.link_text(etag))
+        if place is None:
+            raise blobs.refuse(etag, "a link out of the cache")
+        size = self.size_at(place)
+        return None if size is None else (place, size)
 
     def repo_names(self) -> list[str]:
         """List the folders of repos."""
@@ -1854,6 +1855,7 @@ class RepoStore:
         self.snapshots = self._child("snapshots", make=make)
         self.staging = self._child(STAGING, make=make, mode=0o700)
         self.ready = None if self.staging is None else self._ready(self.staging, make=make)
+        self._last: tuple[str, Folder] | None = None
 
     def _child(self, name: str, *, make: bool, mode: int = 0o777) -> Folder | None:
         if self.folder is None:
@@ -1904,33 +1906,37 @@ class RepoStore:
             return folder.plain_size(names[-1]) == file.size
         return False
 
-    def is_placed(self, commit: str, file: FileEntry, rehash_below: int) -> bool:
+    def is_placed(self, commit: str, file: FileEntry, rehash_below: int = 0) -> bool:
         """Tell whether a snapshot has a file, as a link to its blob or by itself.
 
-        Raises `BundleError` E-CONFLICT if the file has other content.
+        Files that are smaller than `rehash_below` are read. Raises `BundleError` E-CONFLICT if the
+        file has other content.
         """
-        names = file.path.split("/")
-        try:
-            snapshots = self.snapshots
-            if snapshots is None:
-                return False
-            with snapshots.descend([commit, *names[:-1]]) as folder:
-                status = folder.status(names[-1])
-                if status is None:
-                    return False
-                if _is_link(status):
-                    is_same = folder.link_text(names[-1]) == pointer_text(file)
-                    is_whole = is_same and self.has(file.etag, file.size)
-                else:
-                    is_same = is_whole = self._is_same(folder, names[-1], file, rehash_below)
-        except FileNotFoundError:
+        folder, name = self._folder_of(commit, file)
+        status = None if folder is None else folder.status(name)
+        if folder is None or status is None:
             return False
+        if _is_link(status):
+            is_same = folder.link_text(name) == pointer_text(file)
+            is_whole = is_same and self.has(file.etag, file.size)
+        else:
+            is_same = is_whole = self._is_same(folder, name, file, rehash_below)
         if not is_same:
             place = f"snapshots/{commit[:8]}/{shown(file.path)[1:-1]}"
             message = f"{place} of {self.repo.label} is not what this commit has in the bundle"
             hint = "one of the two is wrong; nothing of this revision was changed"
             raise BundleError("E-CONFLICT", INTEGRITY, message, hint)
         return is_whole
+
+    def _folder_of(self, commit: str, file: FileEntry) -> tuple[Folder | None, str]:
+        """Return the folder of a snapshot's file, if it is there; the last one stays open."""
+        at, _, name = f"{commit}/{file.path}".rpartition("/")
+        if self._last is None or self._last[0] != at:
+            self._last = None
+            with contextlib.suppress(FileNotFoundError):
+                if self.snapshots is not None:
+                    self._last = (at, self.snapshots.descend(at.split("/")))
+        return (None if self._last is None else self._last[1]), name
 
     def _is_same(self, folder: Folder, name: str, file: FileEntry, rehash_below: int) -> bool:
         if folder.plain_size(name) != file.size:
@@ -1973,11 +1979,9 @@ class RepoStore:
         held = read_note(self.staging, want.sha256, want.size, piece_size)
         return {number for number, is_held in enumerate(held) if not is_held}
 
-    def sync(self) -> None:
-        """Bring the entries that refs will rely on to the disk."""
-        for folder in (self.blobs, self.snapshots):
-            if folder is not None:
-                folder.sync()
+    def is_complete(self, revision: Revision) -> bool:
+        """Tell whether a snapshot has all files of a revision."""
+        return all(self.is_placed(revision.commit, file) for file in revision.files)
 
     def place(self, revision: Revision, pending: dict[str, int]) -> None:
         """Make a revision visible: all of it by one rename, or what a snapshot lacks file by file.
@@ -2002,14 +2006,18 @@ class RepoStore:
                 self._fill(folder, revision, pending)
 
     def _fill(self, folder: Folder, revision: Revision, pending: dict[str, int]) -> None:
-        for file in revision.files:
-            names = file.path.split("/")
-            with folder.descend(names[:-1], make=True) as parent:
-                if parent.status(names[-1]) is None:
-                    self._place_file(parent, names[-1], file, pending)
-                parent.sync()
-            pending[file.etag] -= 1
-        folder.sync()
+        at, parent = "", folder.descend([])
+        try:
+            for file in revision.files:
+                above, _, name = file.path.rpartition("/")
+                if above != at:
+                    parent.close()
+                    at, parent = above, folder.descend(above.split("/") if above else [], make=True)
+                if parent.status(name) is None:
+                    self._place_file(parent, name, file, pending)
+                pending[file.etag] -= 1
+        finally:
+            parent.close()
 
     def _place_file(
         self, parent: Folder, name: str, file: FileEntry, pending: dict[str, int]
@@ -2650,21 +2658,21 @@ class Importer:
             pending: dict[str, int] = {}
             for file in files_of(store.repo):
                 pending[file.etag] = pending.get(file.etag, 0) + 1
-            whole = [
-                revision
-                for revision in store.repo.revisions.values()
-                if all(store.is_here(revision.commit, file) for file in revision.files)
-            ]
-            placed = set()
-            for revision in whole:
+            placed, changed = set(), False
+            for revision in store.repo.revisions.values():
+                if not all(store.is_here(revision.commit, file) for file in revision.files):
+                    continue
                 problem = self._name_problem(revision)
-                if problem is None:
-                    store.place(revision, pending)
-                    store.write_tree(revision)
-                    placed.add(revision.commit)
-                else:
+                if problem is not None:
                     self.unplaceable.append(f"{problem}: revision {revision.commit[:8]} skipped")
-            store.sync()
+                    continue
+                if not store.is_complete(revision):
+                    store.place(revision, pending)
+                    changed = True
+                store.write_tree(revision)
+                placed.add(revision.commit)
+            if changed and hasattr(os, "sync"):
+                os.sync()  # before a ref relies on it
             refs = {name: to for name, to in store.repo.refs.items() if to in placed}
             for name, commit in sorted(refs.items()):
                 self._set_ref(store, name, commit)

@@ -419,11 +419,55 @@ def test_a_folder_with_files_of_another_set_is_refused(writer: Writer, tmp_path:
     assert payload(two) == {f"{other.name}/bagit.txt": b"BagIt-Version: 1.0\n"}
 
 
+@pytest.mark.parametrize("at", ["", "data", "data/hub", "stick.json.tmp", "bundle.json.tmp"])
+def test_a_link_on_a_stick_is_never_written_through(
+    at: str, writer: Writer, tmp_path: Path
+) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    (bag,) = writer.create([TWO], [place]).bags
+    _reopen(bag, writer)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path = bag / at
+    if path.exists():
+        moved = path.rename(outside / "moved")
+        path.symlink_to(moved)
+    else:
+        path.symlink_to(outside / "new")
+    before = payload(outside)
+    with pytest.raises(StickRefused):
+        writer.create([f"{TWO}"], [place])
+    assert payload(outside) == before
+
+
+def test_a_link_in_place_of_a_small_file_is_replaced(writer: Writer, tmp_path: Path) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    (bag,) = writer.create([TWO], [place]).bags
+    _reopen(bag, writer)
+    outside = tmp_path / "mine.txt"
+    outside.write_text("mine")
+    for path in (bag / "bagit.txt", next(bag.rglob("model.safetensors"))):
+        path.unlink()
+        path.symlink_to(outside)
+    writer.create([TWO], [place])
+    assert outside.read_text() == "mine"
+    assert [path for path in bag.rglob("*") if path.is_symlink()] == []
+    assert_valid(bag)
+
+
+def test_a_folder_that_another_run_began_is_left_alone(writer: Writer, tmp_path: Path) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    (bag,) = writer.create([TWO], [place]).bags
+    _reopen(bag, writer)
+    subprocess.run(["rm", "-r", str(tmp_path / "state")], check=True)
+    before = payload(place)
+    with pytest.raises(StickRefused, match="begun in another run"):
+        writer.create([TWO], [place])
+    assert payload(place) == before
+
+
 def test_what_the_stick_gives_back_is_compared(writer: Writer, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
-
-    class Spoiling(Exception):
-        pass
 
     # Between writing and reading back, as a broken stick would: a stale journal makes the second
     # run trust what the first one wrote, and reading back finds out.

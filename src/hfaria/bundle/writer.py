@@ -80,7 +80,8 @@ class BagWriter:
     def write(self) -> None:
         """Write every file of the plan that is not on the stick yet."""
         for file in self.plan.files:
-            if self._is_held(file.path):
+            is_whole = file.length == self.contents.size(file.content)
+            if self._is_held(file.path, file.content if is_whole else None):
                 continue
             self.on_file(file.path)
             if file.same_as is None:
@@ -91,7 +92,7 @@ class BagWriter:
         self._settle()
         for number, pack in enumerate(self.plan.packs, 1):
             name = f"pack-{number}"
-            if not self._is_held(name):
+            if not self._is_held(name, None):
                 self.on_file(name)
                 self._write_pack(name, pack)
         for path, content in self.texts.items():
@@ -114,9 +115,13 @@ class BagWriter:
                 )
             self.journal.add_checked(written.name)
 
-    def _is_held(self, name: str) -> bool:
+    def _is_held(self, name: str, sha256: str | None) -> bool:
+        """Tell whether a file is on the stick, by the journal and its size."""
         written = self.journal.written.get(name)
         if written is None:
+            return False
+        if sha256 not in {None, written.sha256}:
+            self.journal.drop(name)
             return False
         path = self.bag / written.path
         try:
@@ -265,7 +270,8 @@ def make_folder(folder: Path, *, below: Path, known: set[Path]) -> None:
 
 def files_below(folder: Path) -> Iterator[str]:
     """Yield the paths of everything below a folder that is not a folder, links not followed."""
-    for current, _, names in os.walk(folder):
-        for name in names:
+    for current, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(current, name))]  # noqa: PTH114, PTH118
+        for name in (*names, *links):
             path = os.path.relpath(os.path.join(current, name), folder)  # noqa: PTH118
             yield path.replace(os.sep, "/")

@@ -110,7 +110,7 @@ class StickJob:
             if journal is None and self._is_finished(bag):
                 found.append(Assignment(place, stick, is_finished=True))
             elif journal is not None and journal.set_id == set_id:
-                if recorded.uuid_of(stick.number) not in {None, journal.stick_uuid}:
+                if recorded.uuid_of(stick.number) != journal.stick_uuid:
                     raise StickRefused(
                         f"`{bag}` was begun in another run, whose plan is gone",
                         hint=f"drop it with `hfaria bundle abort {set_id[:8]} --to {place}`",

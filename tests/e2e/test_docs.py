@@ -423,3 +423,21 @@ def test_the_keys_of_a_json_document_are_those_that_are_documented(
     document = json.loads(run.stdout)
     text = (REFERENCE / "json.md").read_text(encoding="utf-8")
     assert first_words(section(text, heading)) == set(document)
+
+
+@pytest.mark.aria2
+@pytest.mark.parametrize(
+    ("heading", "arguments"),
+    [
+        ("## A bundle's plan: `hfaria bundle create --plan-only --json`", ["--plan-only"]),
+        ("## A bundle: `hfaria bundle create --json`", []),
+    ],
+)
+def test_the_keys_of_a_bundles_document_are_those_that_are_documented(
+    heading: str, arguments: list[str], documented_hub: User, tmp_path: Path
+) -> None:
+    command = ["bundle", "create", "org/name", "--to", str(tmp_path), "--json", *arguments]
+    run = documented_hub.having(HFARIA_STATE_DIR=str(tmp_path / "state")).run(*command)
+    assert run.code == 0, run.stderr
+    text = (REFERENCE / "json.md").read_text(encoding="utf-8")
+    assert first_words(section(text, heading)) == set(run.document)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfaria.errors import PreflightFailed, StickGone, StoreError
+from hfaria.bundle.probe import probe
+from hfaria.errors import PreflightFailed, StickGone, StickRefused, StoreError
 from hfaria.report.reporter import SilentReporter
 from hfaria.rules.bundle_plan import LEAST_RESERVE, InPlace
 from hfaria.settings import Overrides, load_settings
@@ -120,6 +121,8 @@ def test_a_stick_that_is_pulled_out_is_finished_when_it_is_back(
         puller.join()
         assert gone.is_set()
         assert int(caught.value.exit_code) == 3
+        with pytest.raises(StickRefused, match=r"can't be read|is not a folder"):
+            writer.create([SHARDS], [place], probe=stick.probe if stick.is_real else probe)
         if stick.is_real:
             stick.mount()
         else:
@@ -136,9 +139,9 @@ def test_a_stick_that_gets_full_meanwhile_is_finished_when_there_is_room(
     with stick_of("ext4", tmp_path, size=160 * MIB) as stick:
         if not stick.is_real:
             # Nothing here can be filled up: what is left to see is that no byte is risked.
-            probe = sized("ntfs", {stick.place: LEAST_RESERVE + 40 * MIB})
+            narrow = sized("ntfs", {stick.place: LEAST_RESERVE + 40 * MIB})
             with pytest.raises(PreflightFailed, match="E-SPACE"):
-                writer.create([SHARDS], [stick.place], probe=probe)
+                writer.create([SHARDS], [stick.place], probe=narrow)
             return
         filler = stick.place / "filler"
 
@@ -164,8 +167,11 @@ def test_everything_on_a_stick_fits_into_fat32_by_name_and_comes_back(
     writer: Writer, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    probe = sized("fat32", {place: 1 << 30})
-    options = {"probe": probe, "part_size": 16 * MIB, "in_place": InPlace.NONE}
+    options = {
+        "probe": sized("fat32", {place: 1 << 30}),
+        "part_size": 16 * MIB,
+        "in_place": InPlace.NONE,
+    }
     (bag,) = writer.create([SHARDS, MANY, ODD], [place], **options).bags
     back = tmp_path / "back"
     back.mkdir()

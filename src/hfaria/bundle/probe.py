@@ -21,6 +21,13 @@ def probe(place: Path) -> Stick:
     The limit of a file's size comes from the type: to try it would take 4 GiB. A type that nobody
     told us about is taken for the narrowest one.
     """
+    try:
+        return _probe(place)
+    except OSError as exc:  # a mount whose medium is gone answers nothing at all
+        raise StickRefused(f"`{place}` can't be read: {exc.strerror or exc}") from exc
+
+
+def _probe(place: Path) -> Stick:
     if not place.is_dir():
         raise StickRefused(
             f"`{place}` is not a folder",

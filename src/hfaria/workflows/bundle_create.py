@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hfaria import __version__
+from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.document import FORMAT, bundle_text, plan_revisions
 from hfaria.bundle.finishing import SetText, importer_text
 from hfaria.bundle.importer import FAT32_LARGEST_FILE, BundleError, bag_name, parse_bundle
@@ -140,12 +141,12 @@ class _Creation:
         self.ledger = Ledger(settings.state_dir / "bundles")
         self.sources = Sources(settings, reporter, request.selection, request.token)
         self.base = read_base(request.base, self.ledger)
-        if len({place.resolve() for place in request.places}) != len(request.places):
-            raise UsageError("the same place is named twice with `--to`")
         self.sticks = (
             *(request.probe(place) for place in request.places),
             *(_stick_of_size(size) for size in request.stick_sizes),
         )
+        if len({place.resolve() for place in request.places}) != len(request.places):
+            raise UsageError("the same place is named twice with `--to`")
 
     def draft(self) -> Draft:
         """Plan from listings alone."""
@@ -319,7 +320,8 @@ class _Creation:
 
     def _note_neighbours(self, bundle: Bundle) -> None:
         for place in self.request.places:
-            names = sorted(path.name for path in place.glob("hfb-*"))
+            with stick_errors(place, lambda: "looking at it"):
+                names = sorted(path.name for path in place.glob("hfb-*"))
             others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
             if others:
                 self.reporter.note(

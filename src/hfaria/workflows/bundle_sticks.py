@@ -98,6 +98,10 @@ class StickJob:
 
     def _present(self, recorded: RecordedPlan, place: Path) -> list[Assignment]:
         """Return what of this set is at a place already."""
+        with stick_errors(place, lambda: "looking at it"):
+            return self._look(recorded, place)
+
+    def _look(self, recorded: RecordedPlan, place: Path) -> list[Assignment]:
         set_id = self.of_set.bundle.set_id
         found = []
         for stick in recorded.sticks:

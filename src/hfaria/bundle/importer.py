@@ -1195,6 +1195,17 @@ class Folder:
         with contextlib.suppress(OSError):
             os.rmdir(self._at(name), dir_fd=self._descriptor)
 
+    def remove(self, name: str) -> None:
+        """Remove a folder with all that is in it."""
+        with self.child(name) as folder:
+            for inner in folder.names():
+                status = folder.status(inner)
+                if status is not None and stat.S_ISDIR(status.st_mode) and not _is_link(status):
+                    folder.remove(inner)
+                else:
+                    folder.unlink(inner)
+        self.rmdir(name)
+
     def sync(self) -> None:
         """Bring the entries to the disk, where the system can."""
         if self._descriptor is not None:
@@ -1298,7 +1309,7 @@ class Bag:
 
     def __init__(self, root: Folder, bundle: Bundle, content: bytes, stick: Stick) -> None:
         self.root = root
-        self.path = root.path
+        self.path = root.path.replace("\\\\?\\", "")  # as people write it
         self.bundle = bundle
         self.content = content
         self.stick = stick
@@ -2032,6 +2043,7 @@ class RepoStore:
             with self.snapshots.child(revision.commit) as folder:
                 self._fill(folder, revision, pending)
                 return
+        self._reclaim(revision)
         with self.staging.made(revision.commit) as folder:
             self._fill(folder, revision, pending)
         try:
@@ -2042,6 +2054,18 @@ class RepoStore:
                 raise
             with self.snapshots.child(revision.commit) as folder:
                 self._fill(folder, revision, pending)
+
+    def _reclaim(self, revision: Revision) -> None:
+        """Take a half-made snapshot apart: whatever bundle began it is not this one's word."""
+        if self.staging is None or self.staging.status(revision.commit) is None:
+            return
+        for file in revision.files if self.ready is not None else ():
+            if self._is_staged(revision.commit, file):
+                names = [revision.commit, *file.path.split("/")]
+                with self.staging.descend(names[:-1]) as folder:
+                    if self._is_same(folder, names[-1], file, MOST_INT) and self.ready:
+                        folder.replace(names[-1], self.ready, file.etag)
+        self.staging.remove(revision.commit)
 
     def _fill(self, folder: Folder, revision: Revision, pending: dict[str, int]) -> None:
         at, parent = "", folder.descend([])
@@ -2114,10 +2138,13 @@ class RepoStore:
         """Remove the staging folder, now that nothing of this repo waits in it."""
         if self.folder is None or self.staging is None:
             return
-        if self.ready is not None:
-            for name in self.ready.names():
-                self.ready.unlink(name)
-        self.staging.rmdir("ready")
+        # Of other sets' partials nothing is touched.
+        ours = {file.sha256 for file in files_of(self.repo)} | {"copy", "tree", "ref"}
+        for name in self.staging.names():
+            if name.partition(".")[0] in ours:
+                self.staging.unlink(name)
+            elif name == "ready" or name in self.repo.revisions:
+                self.staging.remove(name)
         self.folder.rmdir(STAGING)
 
 

@@ -361,7 +361,9 @@ def command(*words: str) -> str:
 
 
 @contextmanager
-def medium(tmp_path: Path, fill: Path, *, kind: str) -> Iterator[tuple[Path, Path] | None]:
+def medium(
+    tmp_path: Path, fill: Path, *, kind: str, writable: bool = False
+) -> Iterator[tuple[Path, Path] | None]:
     """Yield a mounted filesystem with a copy of ``fill``, and its image; None if there is none."""
     programs = {"exfat": ("mkfs.exfat", "mount.exfat-fuse"), "ext4": ("mkfs.ext4", "mount")}[kind]
     image, place = tmp_path / "stick.img", tmp_path / "media"
@@ -380,7 +382,7 @@ def medium(tmp_path: Path, fill: Path, *, kind: str) -> Iterator[tuple[Path, Pat
         command(*mount, device, str(place))
         shutil.copytree(fill, place / fill.name)
         command("umount", str(place))
-        command(*mount, "-o", "ro", device, str(place))
+        command(*mount, "-o", "rw" if writable else "ro", device, str(place))
     except subprocess.CalledProcessError:  # a container without the right to
         if device:
             command("losetup", "-d", device)
@@ -404,6 +406,36 @@ def test_a_write_protected_stick_is_imported_and_read_once(tmp_path: Path, cache
         for path in [bag, *bag.rglob("*")]:
             path.chmod(path.stat().st_mode | 0o200)
     assert_clean(cache)
+
+
+def test_a_cache_on_exfat_holds_files_and_refuses_names_that_it_can_t_hold(
+    tmp_path: Path, cache: Path
+) -> None:
+    odd = {
+        "good": {"config.json": b"{}"},
+        "device": {"config.json": b"{}", "aux.json": b"1"},
+        "case": {"Config.json": b"{}", "config.json": b"1"},
+        "colon": {"ab:c": b"1"},
+    }
+    revisions = tuple(
+        Revision(files, commit=f"{number:040x}", refs=(name,))
+        for number, (name, files) in enumerate(odd.items(), 1)
+    )
+    bag = one_stick(tmp_path, Set({"model:org/model": revisions}))
+    with medium(tmp_path, bag, kind="exfat", writable=True) as found:
+        if found is None:  # what is left to show is that files take the place of links
+            ended = bring(bag, cache=cache, symlinks=False)
+            assert ended.code == 0, ended.stderr
+            return
+        cache = found[0] / "hub"
+        ended = bring(bag, cache=cache)
+        assert (ended.code, code_of(ended)) == (7, "E-NAME"), ended.stderr
+        assert all(name in ended.error for name in ("aux.json", "Config.json", "ab:c"))
+        snapshots = cache / REPO / "snapshots"
+        assert [path.name for path in snapshots.iterdir()] == [f"{1:040x}"]
+        assert [path.name for path in (cache / REPO / "refs").iterdir()] == ["good"]
+        assert (snapshots / f"{1:040x}" / "config.json").read_bytes() == b"{}"
+        assert_clean(cache)
 
 
 def daemon_of(device: Path) -> int:

@@ -212,6 +212,22 @@ def test_a_snapshot_with_another_file_is_a_conflict_and_stays(tmp_path: Path, ca
     assert tree_of(cache, without=(".locks", "CACHEDIR.TAG")) == before
 
 
+def test_what_killed_runs_left_is_removed_and_what_is_others_stays(
+    tmp_path: Path, cache: Path
+) -> None:
+    bag = one_stick(tmp_path, model_set())
+    staging = cache / REPO / ".hfaria-import"
+    (staging / COMMIT / "sub dir").mkdir(parents=True)
+    staging.chmod(0o700)
+    (staging / COMMIT / "sub dir" / "old").symlink_to("../x")
+    ours, other = sha256_of(MODEL_FILES["config.json"]), "e" * 64
+    for name in (f"{ours}.small", f"{ours}.pieces.new", "ref", f"{other}.part"):
+        (staging / name).write_bytes(b"x")
+    brought(bag, cache=cache)
+    assert [path.name for path in staging.iterdir()] == [f"{other}.part"]
+    assert_clean(cache)
+
+
 def test_a_snapshot_with_a_part_gets_what_it_lacks(tmp_path: Path, cache: Path) -> None:
     brought(one_stick(tmp_path, model_set()), cache=cache)
     shutil.rmtree(cache / REPO / "snapshots" / COMMIT / "sub dir")

@@ -371,6 +371,22 @@ def test_a_blob_in_huggingface_hubs_shared_store_counts_as_there(
     assert_clean(world / "hub")
 
 
+def test_what_another_bundle_staged_for_a_commit_is_not_used(tmp_path: Path, world: Path) -> None:
+    repo = world / "hub" / REPO
+    evil = repo / "blobs" / sha256_of(b"evil")
+    staged = repo / ".hfaria-import" / COMMIT
+    staged.mkdir(parents=True)
+    evil.parent.mkdir()
+    evil.write_bytes(b"evil")
+    staged.parent.chmod(0o700)
+    (staged / "config.json").symlink_to(f"../../blobs/{evil.name}")
+    (staged / "extra.py").symlink_to(f"../../blobs/{evil.name}")
+    assert attacked(one_stick(tmp_path, model_set()), world)[0] == 0
+    snapshot = repo / "snapshots" / COMMIT
+    assert (snapshot / "config.json").read_bytes() == MODEL_FILES["config.json"]
+    assert not (snapshot / "extra.py").exists()
+
+
 def test_a_staging_folder_that_others_may_write_to_is_refused(tmp_path: Path, world: Path) -> None:
     staging = world / "hub" / REPO / ".hfaria-import"
     staging.mkdir(parents=True)

@@ -12,6 +12,12 @@ names, and every path that is written is computed here from repo, commit, path a
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Until `main` takes over, a Ctrl-C ends in silence, not in a traceback out of some import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import base64
 import contextlib
@@ -24,7 +30,6 @@ import platform
 import re
 import secrets
 import shutil
-import signal
 import stat
 import struct
 import subprocess
@@ -80,6 +85,7 @@ IO_SIZE = 1 << 20
 SMALL_BYTES = 1 << 20  # smaller contents are brought in many at a time
 LINKED_BYTES = 1 << 20  # smaller ones are copied between repos, not linked
 NOTE_BYTES = 64 << 20  # how much is copied between two notes of what is on the disk
+STALE_SECONDS = 3600  # what is older, and should have been there for a moment, is nobody's
 REHASHED_BYTES = 16 << 20  # smaller files that lie in a snapshot are compared by content
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -1018,9 +1024,6 @@ class Folder:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Give the descriptor back."""
         descriptor, self._descriptor = self._descriptor, None
@@ -1192,6 +1195,17 @@ class Folder:
         with contextlib.suppress(OSError):
             os.rmdir(self._at(name), dir_fd=self._descriptor)
 
+    def remove(self, name: str) -> None:
+        """Remove a folder with all that is in it."""
+        with self.child(name) as folder:
+            for inner in folder.names():
+                status = folder.status(inner)
+                if status is not None and stat.S_ISDIR(status.st_mode) and not _is_link(status):
+                    folder.remove(inner)
+                else:
+                    folder.unlink(inner)
+        self.rmdir(name)
+
     def sync(self) -> None:
         """Bring the entries to the disk, where the system can."""
         if self._descriptor is not None:
@@ -1222,14 +1236,16 @@ def digest_file(file: io.FileIO, digests: Sequence[Any], length: int, start: int
 class Lock:
     """A lock on a file that stays, of the kind that huggingface_hub takes (its filelock)."""
 
-    def __init__(self, folder: Folder, name: str) -> None:
-        self._folder = folder
+    def __init__(self, root: Folder, folders: Sequence[str], name: str) -> None:
+        self._root = root
+        self._folders = folders
         self._name = name
         self._file: io.FileIO | None = None
 
     def take(self) -> bool:
         """Try to take it; False if another process holds it."""
-        file = self._folder.open(self._name, os.O_RDWR | os.O_CREAT)
+        with self._root.descend(self._folders, make=True) as folder:
+            file = folder.open(self._name, os.O_RDWR | os.O_CREAT)
         try:
             if sys.platform == "win32":
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -1293,7 +1309,7 @@ class Bag:
 
     def __init__(self, root: Folder, bundle: Bundle, content: bytes, stick: Stick) -> None:
         self.root = root
-        self.path = root.path
+        self.path = root.path.replace("\\\\?\\", "")  # as people write it
         self.bundle = bundle
         self.content = content
         self.stick = stick
@@ -1510,12 +1526,13 @@ def filesystem_kind(path: str) -> str:
     return kind
 
 
-def free_bytes(path: str) -> int:
-    """Return the free space where a path is, or would be made."""
+def disk_space(path: str) -> tuple[int, int]:
+    """Return the size of the disk where a path is or would be made, and what is free of it."""
     path = os.path.abspath(path)
     while not os.path.isdir(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
-    return shutil.disk_usage(path).free
+    usage = shutil.disk_usage(path)
+    return usage.total, usage.free
 
 
 class Cache:
@@ -1535,6 +1552,7 @@ class Cache:
         self.filesystem = self._probe(allow_symlinks=allow_symlinks) if make else usual
         if make:
             self._tag()
+            self._sweep()
 
     @property
     def locks(self) -> Folder:
@@ -1573,6 +1591,23 @@ class Cache:
                 folder.write(name, CACHEDIR_TAG)
                 folder.replace(name, root, "CACHEDIR.TAG")
 
+    def _sweep(self) -> None:
+        """Remove what runs that were killed in a bad moment left beside the locks."""
+        with contextlib.suppress(OSError, BundleError), self.locks as folder:
+            for name in folder.names():
+                status = folder.status(name) if name.startswith("hfaria-") else None
+                if status is None or name.endswith(".lock"):
+                    continue
+                if time.time() - status.st_mtime < STALE_SECONDS:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    with folder.child(name) as new:
+                        new.rmdir("snapshots")
+                        new.rmdir("blobs")
+                    folder.rmdir(name)
+                else:
+                    folder.unlink(name)
+
     def repo(self, name: str, *, make: bool) -> Folder | None:
         """Open a repo's folder. One that is made appears with its `snapshots`, for scanners."""
         if self.root is None:
@@ -1599,8 +1634,7 @@ class Cache:
 
     def lock(self, repo_name: str, name: str) -> Lock:
         """Return a lock of a repo, not yet taken."""
-        with self.locks as locks:
-            return Lock(locks.made(repo_name), name)
+        return Lock(self._root(), (LOCK_FOLDER, repo_name), name)
 
     def lock_exists(self, repo_name: str, name: str) -> bool:
         """Tell whether anybody ever took that lock."""
@@ -1617,9 +1651,8 @@ class Cache:
     def shared_blob(self, text: str) -> Place | None:
         """Return where a blob's link leads to, if that is huggingface_hub's own shared store."""
         match = SHARED_BLOB.fullmatch(text)
-        with contextlib.suppress(FileNotFoundError):
-            if match and self._root().child("blobs").plain_size(SHARED_MARKER) is not None:
-                return Place(("blobs", match.group(1)), match.group(2))
+        if match and self.size_at(Place(("blobs",), SHARED_MARKER)) is not None:
+            return Place(("blobs", match.group(1)), match.group(2))
         return None
 
     def size_at(self, place: Place) -> int | None:
@@ -1857,6 +1890,15 @@ class RepoStore:
         self.ready = None if self.staging is None else self._ready(self.staging, make=make)
         self._last: tuple[str, Folder] | None = None
 
+    def __enter__(self) -> RepoStore:  # noqa: PYI034 - typing.Self is of 3.11
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        last = None if self._last is None else self._last[1]
+        for folder in (self.folder, self.blobs, self.snapshots, self.staging, self.ready, last):
+            if folder is not None:
+                folder.close()
+
     def _child(self, name: str, *, make: bool, mode: int = 0o777) -> Folder | None:
         if self.folder is None:
             return None
@@ -1932,6 +1974,8 @@ class RepoStore:
         """Return the folder of a snapshot's file, if it is there; the last one stays open."""
         at, _, name = f"{commit}/{file.path}".rpartition("/")
         if self._last is None or self._last[0] != at:
+            if self._last is not None:
+                self._last[1].close()
             self._last = None
             with contextlib.suppress(FileNotFoundError):
                 if self.snapshots is not None:
@@ -1972,6 +2016,11 @@ class RepoStore:
         # Blocks of 512 bytes, by POSIX: a partial may have holes.
         return min(getattr(status, "st_blocks", status.st_size // 512) * 512, want.size)
 
+    def bytes_missing(self, want: Want, piece_size: int) -> int:
+        """Return how much of a content no run has staged yet."""
+        pieces = self.pieces_missing(want, piece_size)
+        return sum(min(piece_size, want.size - number * piece_size) for number in pieces)
+
     def pieces_missing(self, want: Want, piece_size: int) -> set[int]:
         """Return the pieces of a content that no run has staged yet."""
         if self.staging is None:
@@ -1994,6 +2043,7 @@ class RepoStore:
             with self.snapshots.child(revision.commit) as folder:
                 self._fill(folder, revision, pending)
                 return
+        self._reclaim(revision)
         with self.staging.made(revision.commit) as folder:
             self._fill(folder, revision, pending)
         try:
@@ -2004,6 +2054,18 @@ class RepoStore:
                 raise
             with self.snapshots.child(revision.commit) as folder:
                 self._fill(folder, revision, pending)
+
+    def _reclaim(self, revision: Revision) -> None:
+        """Take a half-made snapshot apart: whatever bundle began it is not this one's word."""
+        if self.staging is None or self.staging.status(revision.commit) is None:
+            return
+        for file in revision.files if self.ready is not None else ():
+            if self._is_staged(revision.commit, file):
+                names = [revision.commit, *file.path.split("/")]
+                with self.staging.descend(names[:-1]) as folder:
+                    if self._is_same(folder, names[-1], file, MOST_INT) and self.ready:
+                        folder.replace(names[-1], self.ready, file.etag)
+        self.staging.remove(revision.commit)
 
     def _fill(self, folder: Folder, revision: Revision, pending: dict[str, int]) -> None:
         at, parent = "", folder.descend([])
@@ -2076,10 +2138,13 @@ class RepoStore:
         """Remove the staging folder, now that nothing of this repo waits in it."""
         if self.folder is None or self.staging is None:
             return
-        if self.ready is not None:
-            for name in self.ready.names():
-                self.ready.unlink(name)
-        self.staging.rmdir("ready")
+        # Of other sets' partials nothing is touched.
+        ours = {file.sha256 for file in files_of(self.repo)} | {"copy", "tree", "ref"}
+        for name in self.staging.names():
+            if name.partition(".")[0] in ours:
+                self.staging.unlink(name)
+            elif name == "ready" or name in self.repo.revisions:
+                self.staging.remove(name)
         self.folder.rmdir(STAGING)
 
 
@@ -2178,9 +2243,9 @@ class Importer:
         self._check_space(plan)
         if not self.options.is_dry_run:
             for repo in self.repos:
-                store = RepoStore(self.cache, repo, make=True)
-                self._copy(store, plan[repo.folder])
-                self._place(store)
+                with RepoStore(self.cache, repo, make=True) as store:
+                    self._copy(store, plan[repo.folder])
+                    self._place(store)
                 if self.gone:
                     break
         return self._outcome()
@@ -2192,17 +2257,15 @@ class Importer:
             for etag, _, place in cached_files(self.cache, name):
                 if etag in wanted:
                     self.elsewhere.setdefault(etag, []).append(place)
-        return {
-            repo.folder: self._lacking(RepoStore(self.cache, repo, make=False))
-            for repo in self.repos
-        }
+        return {repo.folder: self._lacking(repo) for repo in self.repos}
 
-    def _lacking(self, store: RepoStore) -> list[Want]:
+    def _lacking(self, repo: Repo) -> list[Want]:
         wants: dict[str, Want] = {}
-        for revision in store.repo.revisions.values():
-            for file in revision.files:
-                if file.etag not in wants and not self._is_here(store, revision, file):
-                    wants[file.etag] = Want(file.etag, file.sha256, file.size)
+        with RepoStore(self.cache, repo, make=False) as store:
+            for revision in repo.revisions.values():
+                for file in revision.files:
+                    if file.etag not in wants and not self._is_here(store, revision, file):
+                        wants[file.etag] = Want(file.etag, file.sha256, file.size)
         return sorted(wants.values(), key=lambda want: (-want.size, want.sha256))
 
     def _is_here(self, store: RepoStore, revision: Revision, file: FileEntry) -> bool:
@@ -2250,21 +2313,21 @@ class Importer:
         return None
 
     def _check_space(self, plan: dict[str, list[Want]]) -> None:
+        filesystem = self.cache.filesystem
         needed, seen = 0, set()
         for repo in self.repos:
-            staged = RepoStore(self.cache, repo, make=False)
             uses: dict[str, int] = {}
             for file in files_of(repo):
                 uses[file.etag] = uses.get(file.etag, 0) + 1
-            for want in plan[repo.folder]:
-                is_free = self._costs_no_space(want) or want.sha256 in seen
-                copies = 0 if is_free and self.cache.filesystem.has_hardlinks else 1
-                if not self.cache.filesystem.has_symlinks | self.cache.filesystem.has_hardlinks:
-                    copies += uses[want.etag] - 1
-                seen.add(want.sha256)
-                needed += copies * want.size - min(copies, 1) * staged.staged_bytes(want)
-        free = free_bytes(self.options.cache)
-        total = free + needed
+            with RepoStore(self.cache, repo, make=False) as store:
+                for want in plan[repo.folder]:
+                    is_free = self._costs_no_space(want) or want.sha256 in seen
+                    copies = 0 if is_free and filesystem.has_hardlinks else 1
+                    if not filesystem.has_symlinks and not filesystem.has_hardlinks:
+                        copies += uses[want.etag] - 1
+                    seen.add(want.sha256)
+                    needed += copies * want.size - min(copies, 1) * store.staged_bytes(want)
+        total, free = disk_space(self.options.cache)
         reserve = self.options.reserve
         reserve = max(1 << 30, total // 100) if reserve is None else reserve
         self.bytes_needed = needed
@@ -2726,15 +2789,18 @@ class Importer:
 
     def _outcome(self) -> Outcome:
         missing: dict[str, Want] = {}
+        left = 0
         for repo in self.repos:
-            store = RepoStore(self.cache, repo, make=False)
-            for revision in repo.revisions.values():
-                for file in revision.files:
-                    if file.etag not in missing and not store.is_here(revision.commit, file):
-                        missing[file.etag] = Want(file.etag, file.sha256, file.size)
-        return Outcome(tuple(missing.values()), self._error(missing.values()))
+            with RepoStore(self.cache, repo, make=False) as store:
+                for revision in repo.revisions.values():
+                    for file in revision.files:
+                        if file.etag not in missing and not store.is_here(revision.commit, file):
+                            want = Want(file.etag, file.sha256, file.size)
+                            missing[file.etag] = want
+                            left += store.bytes_missing(want, self.bundle.piece_size)
+        return Outcome(tuple(missing.values()), self._error(len(missing), left))
 
-    def _error(self, missing: Collection[Want]) -> BundleError | None:
+    def _error(self, missing: int, left: int) -> BundleError | None:
         if self.options.is_dry_run:
             return None
         if self.gone is not None:
@@ -2746,17 +2812,9 @@ class Importer:
             hint = "use a filesystem that holds these names; what was imported is kept as blobs"
             return BundleError("E-NAME", DESTINATION, "; ".join(self.unplaceable), hint)
         if missing:
-            left = sum(self._bytes_missing(want) for want in missing)
-            what = f"still missing {len(missing)} contents ({size_text(left)})"
+            what = f"still missing {missing} contents ({size_text(left)})"
             return BundleError("E-MISSING", INCOMPLETE, what, self._next_stick())
         return None
-
-    def _bytes_missing(self, want: Want) -> int:
-        piece_size = self.bundle.piece_size
-        pieces = set(range(piece_count(want.size, piece_size)))
-        for repo in self.repos:
-            pieces &= RepoStore(self.cache, repo, make=False).pieces_missing(want, piece_size)
-        return sum(min(piece_size, want.size - number * piece_size) for number in pieces)
 
     def _next_stick(self) -> str:
         here = sorted({bag.stick.number for bag in self.bags})
@@ -2946,10 +3004,9 @@ def write_receipt(importer: Importer) -> str:
     bundle, code = importer.bundle, receipt_code(importer.bundle.set_id)
     refs = []
     for repo in importer.repos:
-        store = RepoStore(importer.cache, repo, make=False)
-        refs += [
-            f"{repo.folder} {name}" for name, to in repo.refs.items() if store.read_ref(name) == to
-        ]
+        with RepoStore(importer.cache, repo, make=False) as store:
+            named = [name for name, to in repo.refs.items() if store.read_ref(name) == to]
+        refs += [f"{repo.folder} {name}" for name in named]
     document = {
         "format": RECEIPT_FORMAT,
         "set_id": bundle.set_id,
@@ -3111,12 +3168,12 @@ def _write_needs(importer: Importer, outcome: Outcome) -> str | None:
     bundle = importer.bundle
     pieces = {sha256: set(numbers) for sha256, numbers in importer.bad.items()}
     for repo in importer.repos if importer.options.needs is not None else ():
-        store = RepoStore(importer.cache, repo, make=False)
         here = {file.etag for file in files_of(repo)}
-        for want in outcome.missing:
-            if want.sha256 in bundle.objects and want.etag in here:
-                missing = store.pieces_missing(want, bundle.piece_size)
-                pieces.setdefault(want.sha256, set()).update(missing)
+        with RepoStore(importer.cache, repo, make=False) as store:
+            for want in outcome.missing:
+                if want.sha256 in bundle.objects and want.etag in here:
+                    missing = store.pieces_missing(want, bundle.piece_size)
+                    pieces.setdefault(want.sha256, set()).update(missing)
     if not pieces:
         return None
     content = needs_document(bundle, pieces)
@@ -3416,7 +3473,7 @@ def inventory_document(cache_path: str, *, hashes_only: bool) -> bytes:
         "python": platform.python_version(),
         "huggingface_hub": _installed_hub(),
         "filesystem": filesystem_kind(cache.path) or None,
-        "free": free_bytes(cache.path),
+        "free": disk_space(cache.path)[1],
     }
     document = {
         "format": INVENTORY_FORMAT,
@@ -3723,10 +3780,10 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the script's command line and return its exit code."""
     parser = make_parser()
     arguments = parser.parse_args(words)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
     try:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _interrupt)
         if arguments.selftest:
             selftest()
             print(f"selftest ok: Python {platform.python_version()}, {platform.system()}")

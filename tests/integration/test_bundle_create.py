@@ -15,6 +15,7 @@ import pytest
 from huggingface_hub import scan_cache_dir
 
 from hfaria.bundle.importer import PIECE_SIZE, receipt_code, set_id_of
+from hfaria.cli.bundle_render import draft_lines
 from hfaria.errors import (
     CorruptCache,
     EndpointUnreachable,
@@ -311,6 +312,30 @@ def test_a_plan_alone_writes_nothing_and_tells_all(maker: User, tmp_path: Path) 
     assert document["bytes_missing"] == 0
 
 
+def test_a_plan_for_fat_says_what_is_cut_and_what_would_be_better(
+    writer: Writer, tmp_path: Path
+) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+
+    def narrow(at: Path) -> Stick:
+        # As FAT32, but with a limit that files of this size meet.
+        return replace(sized("fat32", {at: 1 << 30})(at), largest_file=17 * MIB)
+
+    draft = writer.draft([SHARDS], [place], probe=narrow)
+    lines = draft_lines(draft)
+    assert [line for line in lines if line.startswith("E-FAT4G")] == [
+        f"E-FAT4G {place} is FAT32: model-{n}-of-3.safetensors (21.0 MB) is stored in 2 parts and "
+        "cannot be loaded from the stick itself. Import it, or reformat the stick as exFAT (this "
+        "erases it)."
+        for n in (3, 1, 2)
+    ]
+    assert any("is larger than a file can be on FAT32" in line for line in lines)
+    (bag,) = writer.create([SHARDS], [place], probe=narrow).bags
+    assert_valid(bag)
+    assert_whole([bag])
+    assert max(path.stat().st_size for path in bag.rglob("*") if path.is_file()) <= 17 * MIB
+
+
 def test_a_corrupt_cache_stops_the_run_and_the_stick_keeps_no_bad_byte(
     maker: User, tmp_path: Path
 ) -> None:
@@ -403,7 +428,7 @@ def test_what_the_set_did_not_write_is_never_touched(writer: Writer, tmp_path: P
     stranger.write_bytes(b"mine")
     (bag / "stick.json").unlink()
     before = payload(place)
-    with pytest.raises(StickRefused, match="belongs to another set, or is damaged"):
+    with pytest.raises(StickRefused, match="of another set or plan, or damaged"):
         writer.create([TWO], [place])
     assert payload(place) == before
 
@@ -573,6 +598,22 @@ def test_giving_up_removes_what_the_set_wrote_and_nothing_else(
     assert gone.code == 0, gone.stderr
     assert set(payload(place)) == {"holiday.jpg"}
     assert not bag.exists()
+
+
+def test_a_stick_of_an_earlier_plan_is_not_taken_for_one_of_the_new(
+    writer: Writer, tmp_path: Path
+) -> None:
+    one, two = stick_folders(tmp_path, 2)
+    small = sized("exfat", {one: LEAST_RESERVE + 50 * MIB, two: LEAST_RESERVE + 50 * MIB})
+    options = {"stick_sizes": (LEAST_RESERVE + 50 * MIB,), "probe": small}
+    first = writer.create([SHARDS], [one], **options)
+    assert first.missing == (2,)
+    assert writer.user.run("bundle", "abort", first.set_id[:8]).code == 0
+    # One large stick now, and the old stick 1 is in: it holds a part of what stick 1 has to hold.
+    with pytest.raises(StickRefused, match="of another set or plan"):
+        writer.create([SHARDS], [one], probe=sized("exfat", {one: 1 << 30}))
+    whole = writer.create([SHARDS], [two], probe=sized("exfat", {two: 1 << 30}))
+    assert_whole(whole.bags)
 
 
 def test_two_writers_of_one_set_do_not_meet(maker: User, tmp_path: Path) -> None:

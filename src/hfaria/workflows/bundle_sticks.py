@@ -111,7 +111,7 @@ class StickJob:
             if bag.is_symlink() or not bag.is_dir():
                 raise StickRefused(f"`{bag}` is not a folder")
             journal = Journal.read(bag)
-            if journal is None and self._is_finished(bag):
+            if journal is None and self._is_finished(bag, stick):
                 found.append(Assignment(place, stick, is_finished=True))
             elif journal is not None and journal.set_id == set_id:
                 if recorded.uuid_of(stick.number) != journal.stick_uuid:
@@ -124,16 +124,22 @@ class StickJob:
                 found.append(Assignment(place, stick))  # killed before the journal's first line
             else:
                 raise StickRefused(
-                    f"`{bag}` belongs to another set, or is damaged: nothing was changed",
+                    f"`{bag}` is of another set or plan, or damaged: nothing was changed",
                     hint="remove that folder yourself if you don't need it, or use another stick",
                 )
         return found
 
-    def _is_finished(self, bag: Path) -> bool:
+    def _is_finished(self, bag: Path, plan: StickPlan) -> bool:
+        """Tell whether a folder is this very stick; an earlier plan may have numbered otherwise."""
+        bundle = self.of_set.bundle
         with suppress(OSError, BundleError):
-            is_ours = (bag / BUNDLE_NAME).read_bytes() == self.of_set.text
-            parse_stick((bag / STICK_NAME).read_bytes(), self.of_set.bundle)
-            return is_ours
+            if (bag / BUNDLE_NAME).read_bytes() != self.of_set.text:
+                return False
+            stick = parse_stick((bag / STICK_NAME).read_bytes(), bundle)
+            paths = {held.path for held in stick.ranges}
+            contents = {held.sha256 for held in stick.ranges}
+            packed = {content for pack in plan.packs for content, _ in pack.members}
+            return contents >= packed and paths >= {file.path for file in plan.files}
         return False
 
     def _check_fit(self, place: Path, plan: StickPlan) -> None:

@@ -30,7 +30,7 @@ def remove_unfinished(
     kept: list[Path] = []
     name = re.compile(rf"hfb-{set_id[:8]}-s\d+")
     for place in places:
-        with stick_errors(place, lambda: "looking at it"):
+        with stick_errors(place):
             for bag in sorted(place.iterdir()):
                 if not name.fullmatch(bag.name) or bag.is_symlink() or not bag.is_dir():
                     continue

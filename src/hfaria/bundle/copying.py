@@ -232,22 +232,22 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def stick_errors(place: Path, what: Callable[[], str]) -> Iterator[None]:
-    """Translate what a stick's filesystem refuses; ``what`` tells how far the work came."""
+def stick_errors(place: Path, so_far: Callable[[], str] | None = None) -> Iterator[None]:
+    """Translate what a stick's filesystem refuses; ``so_far`` tells how far the work came."""
     try:
         yield
     except OSError as exc:
-        if exc.errno in _GONE or (exc.errno == errno.ENOENT and not place.is_dir()):
+        after = f" after {so_far()}" if so_far is not None else ""
+        if exc.errno in _GONE or (exc.errno == errno.ENOENT and not os.path.isdir(place)):  # noqa: PTH112 - it may not answer
             raise StickGone(
-                f"E-GONE the stick at `{place}` stopped answering (errno {exc.errno}) after "
-                f"{what()}"
+                f"E-GONE the stick at `{place}` stopped answering (errno {exc.errno}){after}"
             ) from exc
         if exc.errno in _FULL:
             raise StoreError(
-                f"the stick at `{place}` is full after {what()}: something else wrote to it",
+                f"the stick at `{place}` is full{after}: something else wrote to it",
                 hint="what is written is kept; make room on it, and run the same command",
             ) from exc
         shown = exc.filename if isinstance(exc.filename, str) else place
         raise StickRefused(
-            f"the stick at `{place}` refuses a write to `{shown}`: {exc.strerror or exc}"
+            f"the stick at `{place}` refuses `{shown}`: {exc.strerror or exc}"
         ) from exc

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.importer import FAT32_LARGEST_FILE
 from hfaria.errors import StickRefused
 from hfaria.rules.bundle_plan import UNKNOWN_CLUSTER, Stick
@@ -21,10 +23,8 @@ def probe(place: Path) -> Stick:
     The limit of a file's size comes from the type: to try it would take 4 GiB. A type that nobody
     told us about is taken for the narrowest one.
     """
-    try:
+    with stick_errors(place):  # a mount whose medium is gone answers nothing at all
         return _probe(place)
-    except OSError as exc:  # a mount whose medium is gone answers nothing at all
-        raise StickRefused(f"`{place}` can't be read: {exc.strerror or exc}") from exc
 
 
 def _probe(place: Path) -> Stick:
@@ -64,6 +64,8 @@ def _has_hard_links(place: Path) -> bool:
     try:
         trial.touch()
     except OSError as exc:
+        if exc.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
         raise StickRefused(f"`{place}` can't be written: {exc.strerror}") from exc
     try:
         os.link(trial, other)

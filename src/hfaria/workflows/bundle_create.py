@@ -320,7 +320,7 @@ class _Creation:
 
     def _note_neighbours(self, bundle: Bundle) -> None:
         for place in self.request.places:
-            with stick_errors(place, lambda: "looking at it"):
+            with stick_errors(place):
                 names = sorted(path.name for path in place.glob("hfb-*"))
             others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
             if others:

@@ -98,7 +98,7 @@ class StickJob:
 
     def _present(self, recorded: RecordedPlan, place: Path) -> list[Assignment]:
         """Return what of this set is at a place already."""
-        with stick_errors(place, lambda: "looking at it"):
+        with stick_errors(place):
             return self._look(recorded, place)
 
     def _look(self, recorded: RecordedPlan, place: Path) -> list[Assignment]:
@@ -178,7 +178,7 @@ class StickJob:
             plan = replace(plan, kind=self.probe(assignment.place).kind)
         if assignment.is_finished:
             bag = assignment.place / bag_name(self.of_set.bundle.set_id, plan.number)
-            with stick_errors(assignment.place, lambda: "looking at it"):
+            with stick_errors(assignment.place):
                 add_signatures(bag, self.of_set, plan, of=of)
             recorded = recorded.with_finished(plan.number)
             self.save(recorded)

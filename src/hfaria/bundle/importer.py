@@ -1509,6 +1509,7 @@ class Filesystem(NamedTuple):
     has_hardlinks: bool
     ignores_case: bool
     has_windows_names: bool
+    has_modes: bool
 
 
 def filesystem_kind(path: str) -> str:
@@ -1548,7 +1549,8 @@ class Cache:
         if os.path.isdir(self.path):
             self.root = Folder.root(self.path, fault=DESTINATION)
         is_posix = os.name != "nt"
-        usual = Filesystem("", allow_symlinks and is_posix, is_posix, not is_posix, not is_posix)
+        has_links = allow_symlinks and is_posix
+        usual = Filesystem("", has_links, is_posix, not is_posix, not is_posix, is_posix)
         self.filesystem = self._probe(allow_symlinks=allow_symlinks) if make else usual
         if make:
             self._tag()
@@ -1571,6 +1573,10 @@ class Cache:
         with self.locks as folder:
             folder.write(trial, b"")
             ignores_case = folder.status(trial[:-1] + "X") is not None
+            has_modes = False
+            with contextlib.suppress(OSError, AttributeError), folder.open(trial) as file:
+                os.fchmod(file.fileno(), 0o600)
+                has_modes = stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
             for make in (folder.symlink, lambda old, new: folder.link(old, folder, new)):
                 try:
                     make(trial, trial + "-link")
@@ -1581,7 +1587,7 @@ class Cache:
             folder.unlink(trial)
         has_windows_names = os.name == "nt" or kind in _WINDOWS_NAMED
         has_symlinks = facts[0] and allow_symlinks
-        return Filesystem(kind, has_symlinks, facts[1], ignores_case, has_windows_names)
+        return Filesystem(kind, has_symlinks, facts[1], ignores_case, has_windows_names, has_modes)
 
     def _tag(self) -> None:
         root = self._root()
@@ -1904,7 +1910,8 @@ class RepoStore:
             return None
         with contextlib.suppress(FileNotFoundError):
             folder = self.folder.made(name, mode) if make else self.folder.child(name)
-            if mode == 0o700 and not folder.is_private:
+            is_ours = not self.cache.filesystem.has_modes or folder.is_private
+            if mode == 0o700 and not is_ours:
                 raise BundleError(
                     "E-CACHE",
                     DESTINATION,

@@ -1448,10 +1448,8 @@ def find_bags(paths: Sequence[str]) -> list[str]:
         if os.path.lexists(os.path.join(path, BUNDLE_NAME)):
             found.append(path)
             continue
-        try:
+        with reading(path):
             names = sorted(os.listdir(path))
-        except OSError as exc:
-            raise BundleError("E-NOBUNDLE", USAGE, f"{path} can't be read: {exc.strerror}") from exc
         below = [os.path.join(path, name) for name in names if name.startswith("hfb-")]
         below = [bag for bag in below if os.path.lexists(os.path.join(bag, BUNDLE_NAME))]
         if not below:

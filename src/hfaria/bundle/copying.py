@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SYNC_EVERY = 256 * 2**20
 _MOST_WAITING = 8
 """Chunks that wait for the second thread: it may lag behind, not without bound."""
-# What systems say when a medium is pulled; ENOTCONN is a FUSE daemon that ended.
-_GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOTCONN}
+# What systems say when a medium is pulled; the last two, of a FUSE daemon that ended.
+_GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.ECONNABORTED}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 

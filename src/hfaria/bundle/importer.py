@@ -1277,6 +1277,7 @@ _GONE = (
     errno.ENODEV,
     errno.ENXIO,
     errno.ENOTCONN,
+    errno.ECONNABORTED,  # a FUSE daemon that died over this very request
     errno.ESHUTDOWN,
     getattr(errno, "ENOMEDIUM", -1),
 )

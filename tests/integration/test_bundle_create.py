@@ -480,6 +480,19 @@ def test_a_link_in_place_of_a_small_file_is_replaced(writer: Writer, tmp_path: P
     assert_valid(bag)
 
 
+def test_what_a_killed_probe_left_goes_with_the_next_one(writer: Writer, tmp_path: Path) -> None:
+    (place,) = stick_folders(tmp_path, 1)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f".hfaria-{ended.pid}-0123abcd", f".hfaria-{ended.pid}-0123abcd.2"):
+        (place / name).touch()
+    kept = {f".hfaria-{os.getpid()}-0123abcd": b"", f".hfaria-{ended.pid}-89abcdef": b"mine"}
+    for name, content in kept.items():
+        (place / name).write_bytes(content)
+    writer.draft([ODD], [place])
+    assert payload(place) == kept
+
+
 def test_a_folder_that_another_run_began_is_left_alone(writer: Writer, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
     (bag,) = writer.create([TWO], [place]).bags

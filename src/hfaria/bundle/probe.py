@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from hfaria.rules.bundle_plan import UNKNOWN_CLUSTER, Stick
 from hfaria.rules.mounts import WITHOUT_SIZE_LIMIT, display_name, filesystem_type
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_TRIAL = re.compile(r"\.hfaria-(\d+)-[0-9a-f]{8}(?:\.2)?")
 
 
 def probe(place: Path) -> Stick:
@@ -59,8 +61,9 @@ def _room(place: Path) -> tuple[int, int]:
 
 
 def _has_hard_links(place: Path) -> bool:
-    trial = place / f".hfaria-{uuid.uuid4().hex}"
-    other = trial.with_suffix(".2")
+    _remove_leftovers(place)
+    trial = place / f".hfaria-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    other = trial.with_name(f"{trial.name}.2")
     try:
         trial.touch()
     except OSError as exc:
@@ -75,6 +78,28 @@ def _has_hard_links(place: Path) -> bool:
         for path in (other, trial):
             with suppress(OSError):
                 path.unlink()
+    return True
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove the empty files of probes that were killed on this machine."""
+    if os.name == "nt":
+        return  # where asking whether a process lives would end it
+    for path in place.glob(".hfaria-*"):
+        found = _TRIAL.fullmatch(path.name)
+        if found and not _is_alive(int(found.group(1))):
+            with suppress(OSError):
+                if path.lstat().st_size == 0:
+                    path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
     return True
 
 

@@ -104,6 +104,8 @@ class Settings:
     is_offline: bool
     may_use_stored_token: bool
     show_progress: bool
+    state_dir: Path
+    """Where it is kept which bundles were made."""
     engine_environ: Mapping[str, str] = field(repr=False)
     """The environment as it is; the engine's process gets it less its proxy variables."""
     proxies: Proxies
@@ -202,6 +204,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         is_offline=_is_true(env.get("HF_HUB_OFFLINE")) or _is_true(env.get("TRANSFORMERS_OFFLINE")),
         may_use_stored_token=not _is_true(env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
+        state_dir=_state_dir(env),
         engine_environ=dict(env),
         proxies=read_proxies(env, proxies_of(book.entries.values())),
         endpoints_named=partial(put_in_order, book=book, use_origin=use_origin),
@@ -273,6 +276,14 @@ def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str
         return _expanded(home) / "hub"
     base = env.get("XDG_CACHE_HOME") or "~/.cache"
     return _expanded(base) / "huggingface" / "hub"
+
+
+def _state_dir(env: Mapping[str, str]) -> Path:
+    if env.get("HFARIA_STATE_DIR"):
+        return _expanded(env["HFARIA_STATE_DIR"])
+    from platformdirs import user_state_path  # noqa: PLC0415 - only when it is needed
+
+    return user_state_path("hfaria", appauthor=False)
 
 
 def _expanded(text: str) -> Path:

@@ -26,6 +26,8 @@ EXIT_CODES: dict[type[HfariaError], ExitCode] = {
     errors.EngineError: ExitCode.ENGINE,
     errors.DestinationError: ExitCode.DESTINATION,
     errors.MissingContent: ExitCode.INCOMPLETE,
+    errors.BundleIncomplete: ExitCode.INCOMPLETE,
+    errors.BundleRefused: ExitCode.POLICY,
 }
 
 

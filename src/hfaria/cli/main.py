@@ -33,6 +33,8 @@ _COMMANDS = {
     "clean": "clean:clean_command",
     "adopt": "adopt:adopt_command",
     "hfd": "hfd:hfd_command",
+    "bundle": "bundle_commands:bundle_group",
+    "inventory": "inventory:inventory_command",
     "mirrors": "mirrors:mirrors_command",
     "doctor": "doctor:doctor_command",
 }

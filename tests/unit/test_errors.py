@@ -25,6 +25,7 @@ EXIT_CODES: dict[type[HfariaError], ExitCode] = {
     errors.IntegrityError: ExitCode.INTEGRITY,
     errors.EngineError: ExitCode.ENGINE,
     errors.DestinationError: ExitCode.DESTINATION,
+    errors.MissingContent: ExitCode.INCOMPLETE,
 }
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from hfaria.errors import NotAHub
 from hfaria.hub import client as hub_client
-from hfaria.hub.client import HubClient, RequestFailed, Timeouts
+from hfaria.hub.client import HubClient, Timeouts
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.rules.endpoints import Endpoint
 from support.raw_server import RawServer
 

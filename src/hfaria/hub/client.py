@@ -8,7 +8,6 @@ timeout; its cure, a client factory, is a global that would change the caller's 
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -16,19 +15,17 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import huggingface_hub
-import socksio
 from huggingface_hub.utils import httpx
 
 from hfaria.errors import (
-    EndpointUnreachable,
-    HfariaError,
     LeftEndpoint,
     NotAHub,
 )
+from hfaria.hub.failed_requests import TRANSPORT_ERRORS, RequestFailed, out_of_time, unreachable
 from hfaria.hub.limits import read_allowance, retry_after_seconds
 from hfaria.hub.pace import Pace
 from hfaria.hub.trust import trust
-from hfaria.redact import redact, redact_url
+from hfaria.redact import redact_url
 from hfaria.rules.endpoints import may_carry_token, same_host
 from hfaria.rules.failures import Failure, Reason, failure_from_status
 from hfaria.rules.proxies import Proxies, Proxy
@@ -47,12 +44,8 @@ LARGEST_ANSWER = 64 * 2**20
 
 _MOST_REDIRECTS = 5
 _FAREWELL_LENGTH, _FAREWELL_SECONDS = 1 << 16, 2.0
-_ERRNO = re.compile(r"\[Errno -?\d+\] ")  # the system's number says nothing to a user
 _RETRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD_TOKEN = 401
-_PROXY_HINT = "check HTTPS_PROXY, ALL_PROXY and NO_PROXY, or the endpoint's `proxy` in the config"
-# A SOCKS proxy that answers nonsense is told by the library below httpx.
-TRANSPORT_ERRORS = (httpx.HTTPError, socksio.ProtocolError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +62,6 @@ class Timeouts:
         """Return limits none of which is longer than ``seconds``."""
         usual = Timeouts()
         return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
-
-
-class RequestFailed(EndpointUnreachable):
-    """A request that got no usable answer; ``failure`` says whether asking again may help."""
-
-    def __init__(self, message: str, failure: Failure, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.failure = failure
 
 
 class TokenSource(Protocol):
@@ -256,7 +241,7 @@ class HubClient:
                     if len(body) > LARGEST_ANSWER:
                         raise NotAHub(f"{endpoint.host} answers without end where a Hub is brief")
                     if time.monotonic() > deadline:
-                        raise _out_of_time(endpoint)
+                        raise out_of_time(endpoint)
         except TRANSPORT_ERRORS as exc:
             raise unreachable(exc, endpoint, self.proxies.find(url, endpoint)) from exc
         self.note_allowance(response, endpoint)
@@ -407,47 +392,6 @@ def says_bad_token(response: httpx.Response) -> bool:
     """Tell a token that is not accepted from a repo that hides: the Hub's 401 names the former."""
     message = response.headers.get("x-error-message", "").lower()
     return "x-error-code" not in response.headers or "invalid credentials" in message
-
-
-def unreachable(exc: Exception, endpoint: Endpoint, proxy: Proxy | None = None) -> RequestFailed:
-    """Translate a transport error: what failed, at which endpoint, and whose move it is.
-
-    ``proxy`` is the one that the request went through.
-    """
-    text = _ERRNO.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
-    way = endpoint.host if proxy is None else f"{proxy}, the proxy on the way to {endpoint.host},"
-    hint = None if proxy is None else _PROXY_HINT
-    if isinstance(exc, httpx.ConnectTimeout):
-        failure = Failure(Reason.UNREACHABLE, "no connection in time")
-        return RequestFailed(f"{way} can't be reached: no connection in time", failure, hint=hint)
-    if isinstance(exc, httpx.TimeoutException):
-        return _out_of_time(endpoint)
-    if "certificate" in text.lower():
-        failure = Failure(Reason.UNTRUSTED)
-        return RequestFailed(
-            f"{endpoint.host}: TLS certificate not trusted",
-            failure,
-            hint="if your network has its own CA, name its bundle with SSL_CERT_FILE",
-        )
-    if isinstance(exc, (httpx.ProxyError, socksio.ProtocolError)):
-        failure = Failure(Reason.TRANSPORT, text)
-        return RequestFailed(f"{way} refused: {text}", failure, hint=_PROXY_HINT)
-    if isinstance(exc, httpx.ConnectError):
-        failure = Failure(Reason.UNREACHABLE, text)
-        return RequestFailed(f"{way} can't be reached: {text}", failure, hint=hint)
-    failure = Failure(Reason.TRANSPORT, text)
-    return RequestFailed(f"the connection to {endpoint.host} was lost: {text}", failure, hint=hint)
-
-
-def _out_of_time(endpoint: Endpoint) -> RequestFailed:
-    return RequestFailed(f"{endpoint.host} did not answer in time", Failure(Reason.TIMEOUT))
-
-
-def failure_of(error: HfariaError) -> Failure:
-    """Read an error of this room as the scheduler's value."""
-    if isinstance(error, RequestFailed):
-        return error.failure
-    return Failure(Reason.REFUSED, error.message)
 
 
 def _host_key(url: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfaria.errors import HubError
-from hfaria.hub.client import RequestFailed, failure_of
+from hfaria.hub.failed_requests import RequestFailed, failure_of
 from hfaria.hub.ranges import PARTIAL, unusable
 from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.preflight import LARGEST_WHOLE_ANSWER

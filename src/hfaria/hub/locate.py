@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hfaria.hub.client import RequestFailed, redirect_target
+from hfaria.hub.client import redirect_target
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.limits import retry_after_seconds
 from hfaria.redact import redact_url
 from hfaria.rules.endpoints import Api, same_host

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hfaria.errors import HubError
-from hfaria.hub.client import RequestFailed, failure_of
+from hfaria.hub.failed_requests import RequestFailed, failure_of
 from hfaria.hub.ranges import PARTIAL, unusable
 from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.suspicion import Search, differing_range

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hfaria.errors import EndpointUnreachable, GatedRepo, HfariaError, LeftEndpoint
-from hfaria.hub.client import RequestFailed
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import ask_head, list_history, list_page, read_head
 from hfaria.hub.modelscope import modelscope_holdings
 from hfaria.rules.endpoints import Endpoint, same_host

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hfaria.cache.digest import file_digest
 from hfaria.engine import partial
 from hfaria.errors import HfariaError, StoreError
-from hfaria.hub.client import failure_of
+from hfaria.hub.failed_requests import failure_of
 from hfaria.hub.fetch import fetch_direct
 from hfaria.hub.locate import locate, source_url
 from hfaria.hub.mend import Source, mend, serves_other_bytes

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hfaria.errors import EndpointUnreachable, HubError
-from hfaria.hub.client import RequestFailed
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import resolve_head
 from hfaria.hub.resolution import says_no_such_host
 from hfaria.report.reporter import SilentReporter

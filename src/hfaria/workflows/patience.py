@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from hfaria.hub.client import RequestFailed
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.rules.failures import Reason
 from hfaria.rules.retry import Attempts
 from hfaria.rules.sizes import format_seconds

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hfaria.errors import HfariaError, RevisionNotFound
-from hfaria.hub.client import RequestFailed
+from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import resolve_head
 from hfaria.hub.modelscope import modelscope_holdings
 from hfaria.rules.endpoints import Api

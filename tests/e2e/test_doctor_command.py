@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,20 @@ from loopback_hub import (
     Stall,
     Status,
 )
-from support.cli import User, refused, user_of
+from support.cli import User, refused, user_of, wait_until
+from support.proxies import http_proxy, socks_proxy
 from support.raw_server import RawServer
 from support.repos import model
 from support.terminal import assert_fits, shown_on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from loopback_hub.effects import Effect
     from support.cli import Run
+    from support.proxies import Guests
 
 pytestmark = pytest.mark.aria2
 
@@ -250,6 +254,34 @@ def test_a_dead_proxy_is_blamed_without_its_password(hub: LoopbackHub, anyone: U
     assert "127.0.0.1:9" not in doctor(exempt)["proxy"]["text"]
 
 
+@pytest.mark.parametrize("proxy", [http_proxy, socks_proxy])
+def test_a_proxy_is_tried_with_what_is_asked_through_it(
+    hub: LoopbackHub, anyone: User, proxy: Callable[..., AbstractContextManager[Guests]]
+) -> None:
+    host = hub.url("origin").removeprefix("http://")
+    with proxy("me", "secret") as guests:
+        through = anyone.having(all_proxy=guests.url)
+        checks = doctor(through)
+        assert verdicts(checks, "proxy", "hub", "bytes") == ["ok"] * 3
+        assert "dns" not in checks
+        assert {host, hub.url("cdn").removeprefix("http://")} <= set(guests.places)
+        run = through.run("mirrors", "org/model")
+        assert run.code == 0, run.stderr
+    run = through.run("doctor", "org/model")
+    assert run.code == 5
+    assert "the proxy on the way" in run.error
+    assert "secret" not in run.stdout + run.stderr
+
+
+def test_a_proxy_that_lets_nobody_through_is_told(anyone: User) -> None:
+    with http_proxy("me", "right") as guests:
+        wrong = guests.url.replace("right", "wrong-secret")
+        run = anyone.having(http_proxy=wrong).run("doctor", "org/model")
+    assert run.code == 5
+    assert guests.denied
+    assert "wrong-secret" not in run.stdout + run.stderr
+
+
 def test_whose_the_token_is_is_asked_at_the_origin_alone(hub: LoopbackHub, anyone: User) -> None:
     run = anyone.having(HF_TOKEN=GOOD_TOKEN).run(
         "doctor", "org/model", "--endpoint", hub.url("mirror"), "--debug"
@@ -382,6 +414,21 @@ def test_locks_that_are_none_are_found(
     assert list(anyone.home.glob(".hfaria*")) == []
 
 
+def test_an_interrupted_check_up_leaves_nothing_behind(
+    hub: LoopbackHub, anyone: User, tmp_path: Path
+) -> None:
+    hub.faults.add(Fault(Stall(30.0)))
+    dest, scratch = tmp_path / "dest", tmp_path / "scratch"
+    dest.mkdir()
+    scratch.mkdir()
+    running = anyone.having(TMPDIR=str(scratch)).start("doctor", "org/model", "--dest", str(dest))
+    wait_until(lambda: bool(list(dest.iterdir())), running)
+    running.send(signal.SIGINT)
+    run = running.wait()
+    assert run.code == 130
+    assert list(dest.iterdir()) == []
+
+
 def test_missing_symlinks_are_found(anyone: User, tmp_path: Path) -> None:
     code = "def symlink(*_, **__): raise PermissionError(1, 'no')\nos.symlink = symlink"
     odd = anyone.having(PYTHONPATH=system_that(tmp_path, code))
@@ -419,6 +466,7 @@ def test_where_everything_is_a_black_hole_it_ends_in_time(
     assert run.code == 5
     assert run.seconds < LONGEST_SECONDS
     assert run.stdout.count("FAIL tcp") == 2
+    assert "hfaria doctor" not in run.stdout
     assert "FAIL engine" in run.stdout
     assert "ok   locks" in run.stdout
 

@@ -70,7 +70,10 @@ def test_json_is_one_document(hub: LoopbackHub, user: User) -> None:
         "bytes_fetched",
         "bytes_reused",
         "endpoints",
+        "listing_endpoint",
+        "listing_trust",
         "retries",
+        "waits",
         "seconds",
         "failed",
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import MoveRequest
@@ -213,6 +215,19 @@ def test_tls_goes_through_the_proxy_untouched(tmp_path: Path, kind: str) -> None
         assert guests.hosts == {"127.0.0.1", "127.0.0.3"}
 
 
+def test_a_proxy_may_be_reached_by_tls(hub: LoopbackHub, user: User, tmp_path: Path) -> None:
+    hub.put_repo(SPEC)
+    authority = trustme.CA()
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with http_proxy("me", "swordfish", tls=context) as guests:
+        somebody = user.having(ALL_PROXY=guests.url, SSL_CERT_FILE=str(bundle))
+        assert_holds(somebody.pulled(SPEC.repo_id).path, SPEC)
+    assert guests.hosts == {"127.0.0.1", "127.0.0.3"}
+
+
 def test_names_are_resolved_by_the_socks_proxy(hub: LoopbackHub, user: User) -> None:
     hub.put_repo(SPEC)
     port = urlsplit(hub.url("mirror")).port
@@ -259,6 +274,20 @@ def test_a_proxy_that_is_out_of_reach_is_named_without_its_password(
     assert run.code == 5
     assert "swordfish" not in run.stderr
     assert "socks5h://127.0.0.1:9, the proxy on the way to 127.0.0.1" in run.stderr
+
+
+@pytest.mark.parametrize("kind", ["http", "socks"])
+def test_a_proxy_that_denies_the_password_is_not_waited_for(
+    hub: LoopbackHub, user: User, kind: str
+) -> None:
+    hub.put_repo(SPEC)
+    proxy = http_proxy("me", "swordfish") if kind == "http" else socks_proxy("me", "swordfish")
+    with proxy as guests:
+        wrong = guests.url.replace("swordfish", "guess")
+        run = user.having(ALL_PROXY=wrong).pull(SPEC.repo_id)
+    assert "refuses its name and password" in refused(run, 5)
+    assert "guess" not in run.stderr
+    assert hub.records == ()
 
 
 def test_a_socks_proxy_that_talks_nonsense_is_no_bug(hub: LoopbackHub, user: User) -> None:

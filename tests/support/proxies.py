@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 _PIECE = 1 << 16
@@ -37,8 +38,10 @@ class Guests:
 
 
 @contextlib.contextmanager
-def http_proxy(user: str = "", password: str = "", *, answers: str = "") -> Iterator[Guests]:
-    """Run an HTTP proxy: CONNECT, and whole URLs. ``answers`` refuses everybody with a status."""
+def http_proxy(
+    user: str = "", password: str = "", *, tls: ssl.SSLContext | None = None
+) -> Iterator[Guests]:
+    """Run an HTTP proxy, reached by TLS if told so: CONNECT, and whole URLs."""
     wanted = base64.b64encode(f"{user}:{password}".encode()).decode() if user else None
 
     def serve(near: socket.socket, guests: Guests) -> None:
@@ -46,9 +49,6 @@ def http_proxy(user: str = "", password: str = "", *, answers: str = "") -> Iter
         first, *lines = head.split("\r\n")
         method, target, _ = first.split(" ")
         fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-        if answers:
-            near.sendall(f"HTTP/1.1 {answers}\r\nContent-Length: 0\r\n\r\n".encode())
-            return
         if wanted is not None and fields.get("proxy-authorization") != f"Basic {wanted}":
             guests.denied += 1
             near.sendall(
@@ -74,8 +74,17 @@ def http_proxy(user: str = "", password: str = "", *, answers: str = "") -> Iter
                 far.sendall("\r\n".join(again).encode() + rest)
             _relay(near, far)
 
-    with _running(serve, "http", user, password) as guests:
-        yield guests
+    def serve_tls(near: socket.socket, guests: Guests) -> None:
+        assert tls is not None
+        with tls.wrap_socket(near, server_side=True) as wrapped:
+            serve(wrapped, guests)
+
+    if tls is None:
+        with _running(serve, "http", user, password) as guests:
+            yield guests
+    else:
+        with _running(serve_tls, "https", user, password) as guests:
+            yield guests
 
 
 @contextlib.contextmanager
@@ -169,7 +178,9 @@ def _read_head(near: socket.socket) -> tuple[str, bytes]:
 
 def _relay(near: socket.socket, far: socket.socket) -> None:
     while True:
-        readable, _, _ = select.select([near, far], [], [])
+        # What TLS has decrypted already, no `select` tells.
+        readable = [near] if hasattr(near, "pending") and near.pending() else []
+        readable = readable or select.select([near, far], [], [])[0]
         for one in readable:
             piece = one.recv(_PIECE)
             if not piece:

@@ -230,7 +230,7 @@ def test_modelscope_gives_bytes_and_is_not_asked_for_listings(config: Path, text
         ({}, "[mirrors.hf-mirror]\nconnections = 0", "must be 1 or more"),
         ({}, "[mirrors.hf-mirror]\nconnections = true", "`connections` of"),
         ({}, "[mirrors.hf-mirror]\nspeed = 1", "unknown key `speed`"),
-        ({}, "[mirrors.hf-mirror]\nproxy = 'me:swordfish@host'", "`proxy` of"),
+        ({}, "[mirrors.hf-mirror]\nproxy = 'ftp://me:swordfish@host'", "`proxy` of"),
         ({}, "[mirrors.modelscope]\ntrusted = true", "never gets the token"),
     ],
 )

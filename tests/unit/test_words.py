@@ -12,7 +12,7 @@ from hfaria.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
-from hfaria.hub.resolution import says_no_such_host
+from hfaria.hub.name_service import says_no_such_host
 from hfaria.rules.endpoints import ORIGIN_URL, ConfiguredEndpoint, Endpoint
 from hfaria.rules.words import Head, Word, authority, candidates, is_outage, verdict
 

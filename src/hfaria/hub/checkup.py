@@ -67,8 +67,7 @@ class EndpointCheckup:
             try:
                 check = getattr(self, f"_check_{name}")()
             except HfariaError as exc:
-                remedy = _NETWORK_HINT if exc.hint == EndpointUnreachable.hint else exc.hint
-                failed = self._failed(name, exc.message, remedy)
+                failed = self._failed(name, exc.message, _remedy(exc))
                 check = replace(failed, exit_code=exc.exit_code)
             yield check
             if is_failure(check):
@@ -230,7 +229,7 @@ def check_token(client: HubClient, origin: Endpoint, came_from: str) -> Check:
     try:
         response = client.send("GET", url, endpoint=origin)
     except HfariaError as exc:
-        return warn("token", f"{came_from}, not checked: {exc.message}", remedy=exc.hint)
+        return warn("token", f"{came_from}, not checked: {exc.message}", remedy=_remedy(exc))
     if response.status_code == _OK:
         return ok("token", f"{came_from}, accepted by {origin.host}{_owner(response)}")
     if response.status_code == _BAD_TOKEN:
@@ -241,6 +240,11 @@ def check_token(client: HubClient, origin: Endpoint, came_from: str) -> Check:
             f"{origin.join('settings/tokens')}, then `hf auth login`; or unset it",
         )
     return warn("token", f"{came_from}, not checked: HTTP {response.status_code}")
+
+
+def _remedy(exc: HfariaError) -> str | None:
+    # The usual one sends the user here.
+    return _NETWORK_HINT if exc.hint == EndpointUnreachable.hint else exc.hint
 
 
 def _owner(response: httpx.Response) -> str:

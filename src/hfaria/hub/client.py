@@ -21,7 +21,14 @@ from hfaria.errors import (
     LeftEndpoint,
     NotAHub,
 )
-from hfaria.hub.failed_requests import TRANSPORT_ERRORS, RequestFailed, out_of_time, unreachable
+from hfaria.hub.failed_requests import (
+    PROXY_DENIES,
+    TRANSPORT_ERRORS,
+    RequestFailed,
+    out_of_time,
+    proxy_refusal,
+    unreachable,
+)
 from hfaria.hub.limits import read_allowance, retry_after_seconds
 from hfaria.hub.pace import Pace
 from hfaria.hub.trust import trust
@@ -127,9 +134,16 @@ class HubClient:
             timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
             follow_redirects=False,
             verify=self._trust,
-            proxy=None if proxy is None else proxy.reveal_url(),
+            proxy=self._way_through(proxy),
             trust_env=False,  # which proxy, is decided above
         )
+
+    def _way_through(self, proxy: Proxy | None) -> httpx.Proxy | None:
+        if proxy is None:
+            return None
+        # One that is reached by TLS is trusted as endpoints are.
+        context = self._trust if proxy.scheme == "https" else None
+        return httpx.Proxy(proxy.reveal_url(), ssl_context=context)
 
     def leave(self) -> None:
         """Close this thread's connections; those of a thread that ends would stay until `close`."""
@@ -244,6 +258,7 @@ class HubClient:
                         raise out_of_time(endpoint)
         except TRANSPORT_ERRORS as exc:
             raise unreachable(exc, endpoint, self.proxies.find(url, endpoint)) from exc
+        self._refuse_proxy(response, endpoint)
         self.note_allowance(response, endpoint)
         # What is in the body is decoded by now, and as long as it is.
         framing = {b"content-encoding", b"transfer-encoding"}
@@ -253,6 +268,12 @@ class HubClient:
             content=bytes(body),
             request=response.request,
         )
+
+    def _refuse_proxy(self, response: httpx.Response, endpoint: Endpoint) -> None:
+        proxy = self.proxies.find(str(response.url), endpoint)
+        if response.status_code == PROXY_DENIES and proxy is not None:
+            response.close()
+            raise proxy_refusal("HTTP 407", endpoint, proxy)
 
     def timeout(self, silence_seconds: float | None) -> httpx.Timeout:
         """Return the limits of one request, which may be narrower than the client's."""
@@ -328,6 +349,7 @@ class StreamedAnswer:
                 response = http.send(request, stream=True)
             except TRANSPORT_ERRORS as exc:
                 raise self._unreachable(exc, url) from exc
+            self._client._refuse_proxy(response, self._endpoint)  # noqa: SLF001
             self._client.note_allowance(response, self._endpoint)
             if carries_token and self._client._drops_token(response, url, self._endpoint):  # noqa: SLF001
                 response.close()

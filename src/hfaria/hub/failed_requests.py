@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 TRANSPORT_ERRORS = (httpx.HTTPError, socksio.ProtocolError)
 """What a request can raise; a SOCKS proxy that answers nonsense is told by the library below."""
 
+PROXY_DENIES = 407
+
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")  # the system's number says nothing to a user
 _PROXY_HINT = "check HTTPS_PROXY, ALL_PROXY and NO_PROXY, or the endpoint's `proxy` in the config"
+# What httpx says of an HTTP proxy, and of a SOCKS proxy.
+_DENIAL = re.compile(r"\b407\b|(?i:password|no acceptable methods)")
 
 
 class RequestFailed(EndpointUnreachable):
@@ -37,7 +41,7 @@ def unreachable(exc: Exception, endpoint: Endpoint, proxy: Proxy | None = None) 
     ``proxy`` is the one that the request went through.
     """
     text = _ERRNO.sub("", redact(str(exc))).rstrip(".") or type(exc).__name__
-    way = endpoint.host if proxy is None else f"{proxy}, the proxy on the way to {endpoint.host},"
+    way = _way(endpoint, proxy)
     hint = None if proxy is None else _PROXY_HINT
     if isinstance(exc, httpx.ConnectTimeout):
         failure = Failure(Reason.UNREACHABLE, "no connection in time")
@@ -52,13 +56,22 @@ def unreachable(exc: Exception, endpoint: Endpoint, proxy: Proxy | None = None) 
             hint="if your network has its own CA, name its bundle with SSL_CERT_FILE",
         )
     if isinstance(exc, (httpx.ProxyError, socksio.ProtocolError)):
+        if proxy is not None and _DENIAL.search(text):
+            return proxy_refusal(text, endpoint, proxy)
         failure = Failure(Reason.TRANSPORT, text)
-        return RequestFailed(f"{way} refused: {text}", failure, hint=_PROXY_HINT)
+        return RequestFailed(f"{way} gives no connection: {text}", failure, hint=_PROXY_HINT)
     if isinstance(exc, httpx.ConnectError):
         failure = Failure(Reason.UNREACHABLE, text)
         return RequestFailed(f"{way} can't be reached: {text}", failure, hint=hint)
     failure = Failure(Reason.TRANSPORT, text)
     return RequestFailed(f"the connection to {endpoint.host} was lost: {text}", failure, hint=hint)
+
+
+def proxy_refusal(text: str, endpoint: Endpoint, proxy: Proxy) -> RequestFailed:
+    """Return the error for a proxy that wants another name and password; waiting is no use."""
+    failure = Failure(Reason.REFUSED, f"the proxy {proxy}: {text}")
+    message = f"{_way(endpoint, proxy)} refuses its name and password ({text})"
+    return RequestFailed(message, failure, hint=_PROXY_HINT)
 
 
 def out_of_time(endpoint: Endpoint) -> RequestFailed:
@@ -71,3 +84,7 @@ def failure_of(error: HfariaError) -> Failure:
     if isinstance(error, RequestFailed):
         return error.failure
     return Failure(Reason.REFUSED, error.message)
+
+
+def _way(endpoint: Endpoint, proxy: Proxy | None) -> str:
+    return endpoint.host if proxy is None else f"{proxy}, the proxy on the way to {endpoint.host},"

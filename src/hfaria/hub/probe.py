@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MORE_HEADS = 3
 _SAMPLE_SIZE = 4 << 20
-_PIECE = 1 << 10  # small, so that a slow line has something to show
+_PIECE = 1 << 13  # small, so that a slow line has something to show
 _SHOW_SECONDS = 0.1
 _OK, _PARTIAL, _UNAUTHORIZED, _FORBIDDEN = 200, 206, 401, 403
 _LIMIT_HEADERS = ("ratelimit", "ratelimit-policy", "retry-after")

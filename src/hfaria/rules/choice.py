@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from hfaria.rules.route_health import RouteBook
 
 _WORTH_WAITING_SECONDS = 3.0
-_WORTH_THE_TRUTH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def _is_worth_waiting(
         return True
     seconds = better.opens_at - now
     if other in flight.liars:
-        return better.route not in flight.liars and seconds <= _WORTH_THE_TRUTH_SECONDS
+        return better.route not in flight.liars and seconds <= book.policy.longest_wait_seconds
     if book.routes[other].is_fallback:
         return seconds <= _WORTH_WAITING_SECONDS and not book.is_down(better.route)
     return False

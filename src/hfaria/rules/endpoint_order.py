@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from hfaria.errors import InvalidConfig, UsageError
 from hfaria.rules.endpoints import (
@@ -15,6 +14,7 @@ from hfaria.rules.endpoints import (
     Endpoint,
     parse_endpoint,
 )
+from hfaria.rules.proxies import parse_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ORIGIN_NAME = "origin"
 _SHORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OPTIONS: Mapping[str, type] = {"url": str, "connections": int, "proxy": str, "trusted": bool}
-_PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +154,6 @@ def _limits(options: Mapping[str, Any], where: str) -> dict[str, Any]:
     connections, proxy = options.get("connections"), options.get("proxy")
     if connections is not None and connections < 1:
         raise InvalidConfig(f"`connections` of {where} is {connections}: it must be 1 or more")
-    if proxy is not None and not _is_proxy(proxy):  # it may hold a password: not shown
-        raise InvalidConfig(
-            f"`proxy` of {where} is not the URL of a proxy",
-            hint="it looks like http://host:port or socks5://host:port",
-        )
+    if proxy is not None:
+        parse_proxy(proxy, named_by=f"`proxy` of {where}")
     return {"connections": connections, "proxy": proxy}
-
-
-def _is_proxy(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname)

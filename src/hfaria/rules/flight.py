@@ -60,6 +60,8 @@ class Flight:
     failed_at: float = 0.0
     refused_signatures: int = 0
     mismatches: int = 0
+    has_witness: bool = False
+    """Whether the same wrong bytes came twice."""
     connections: int = 0
     sources: dict[int, Source] = field(default_factory=dict)
     asking: set[int] = field(default_factory=set)
@@ -74,6 +76,7 @@ class Flight:
     began_at: float = 0.0
     moved_at: float = 0.0
     stalled_at: float = 0.0
+    checked_at: float = 0.0
     reuses: int = 0
     waits_for: tuple[int, Failure] | None = None
     after_cancel: Failure | None = None

@@ -99,8 +99,13 @@ class Judge:
             flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)
         can_be_mended = flight.is_large and event.can_be_mended
         flight.served = served if can_be_mended else set()
-        untried = candidates(flight, self.book) - flight.liars
-        if not untried and flight.mismatches > self.policy.refetches:
+        # Each route once, and then a few times more: what was wrong once may be right the next
+        # time, but not what came the same twice.
+        left = candidates(flight, self.book)
+        is_certain = flight.has_witness and left <= flight.liars
+        if is_certain or flight.mismatches > self.policy.refetches + len(left) - 1:
+            flight.excluded |= flight.liars
+        if not candidates(flight, self.book):
             return Verdict.GIVE_UP, failure
         return Verdict.MEND if can_be_mended else Verdict.BEGIN_ANEW, failure
 

@@ -42,9 +42,11 @@ class RetryPolicy:
         return RetryPolicy(
             patience_seconds=seconds,
             stall_seconds=min(LONGEST_STALL_SECONDS, seconds),
-            quick_stall_seconds=min(standard.quick_stall_seconds, seconds),
-            first_byte_seconds=min(standard.first_byte_seconds, seconds),
-            longest_silence_seconds=min(standard.longest_silence_seconds, seconds),
+            # Within it several endpoints should have their turn.
+            quick_stall_seconds=min(standard.quick_stall_seconds, seconds / 4),
+            first_byte_seconds=min(standard.first_byte_seconds, seconds / 3),
+            first_silence_seconds=min(standard.first_silence_seconds, seconds / 4),
+            longest_silence_seconds=min(standard.longest_silence_seconds, seconds / 2),
             # A last try should still come before the end.
             longest_wait_seconds=min(
                 standard.longest_wait_seconds, max(standard.first_wait_seconds, seconds / 4)

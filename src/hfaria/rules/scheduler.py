@@ -159,14 +159,15 @@ class Scheduler:
             case t.Progressed():
                 self._on_progress(flight, event, commands)
             case t.Arrived() if is_with_mover:
-                self._got_on(flight, commands)
+                if flight.has_own_client:  # which looked at the length
+                    commands += self._book.worked(flight.route, self.now)
                 self._check(flight, commands)
             case t.Failed() if is_with_mover:
                 self._on_failure(flight, event.failure, commands)
             case t.Cancelled() if flight.phase is Phase.CANCELLING:
                 self._on_cancelled(flight, commands)
             case t.Published():
-                self._got_on_at = self.now
+                self._got_on(flight, commands)
                 self._leave_routes(flight)
                 del self._flights[flight.transfer.blob_name]
             case t.Mismatched() if flight.phase is Phase.CHECKING:
@@ -245,7 +246,8 @@ class Scheduler:
     # --- wrong bytes -------------------------------------------------------------------------
 
     def _on_mismatch(self, flight: Flight, event: t.Mismatched, commands: list[t.Command]) -> None:
-        self._got_on_at = self.now  # a long look at the bytes is no time without an answer
+        # A long look at the bytes is no time without an answer; and what is wrong is no answer.
+        self._got_on_at = min(self.now, self._got_on_at + self.now - flight.checked_at)
         flight.most_held_bytes = None  # bytes are set aside or compared: each one counts again
         if event.was_salvaged:  # our own optimism, not the server's fault
             flight.is_mending = False
@@ -269,12 +271,16 @@ class Scheduler:
         self._leave_routes(flight)
         detail = "another source sends the same wrong bytes"
         flight.served.add(flight.route)
+        flight.checked_at = self.now
         mismatch = t.Mismatched(flight.transfer.blob_name, detail, was_salvaged=False)
+        flight.has_witness = True
         self._on_mismatch(flight, mismatch, commands)
 
     def _check(self, flight: Flight, commands: list[t.Command]) -> None:
+        flight.served.add(flight.route)
         self._leave_routes(flight)
         flight.phase = Phase.CHECKING
+        flight.checked_at = self.now
         commands.append(t.Check(flight.transfer))
 
     # --- the engine, and time ----------------------------------------------------------------

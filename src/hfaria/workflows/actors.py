@@ -62,7 +62,7 @@ class Actors:
     _checking: ThreadPoolExecutor = field(init=False)
     _mending: ThreadPoolExecutor = field(init=False)
     _watching: ThreadPoolExecutor = field(init=False)
-    _left: dict[tuple[str, str], tuple[tuple[int, int], ...]] = field(
+    _left: dict[str, tuple[str, tuple[tuple[int, int], ...]]] = field(
         init=False, default_factory=dict
     )
     _replaced: dict[str, list[tuple[int, int]]] = field(init=False, default_factory=dict)
@@ -248,8 +248,10 @@ class Actors:
         path = self._staged(transfer)
         source = Source(self._url(command), command.route.endpoint)
         # A comparison with this source that broke off goes on with what is left.
-        key = name, source.endpoint.url
-        order = self._left.pop(key, None) or order_of_suspicion(transfer.size, deliveries)
+        # Another source may have written over what was compared, so only the last one's counts.
+        last_source, left = self._left.pop(name, ("", ()))
+        order = left if last_source == source.endpoint.url else ()
+        order = order or order_of_suspicion(transfer.size, deliveries)
         last = 0
         told_at = time.monotonic()
 
@@ -275,7 +277,7 @@ class Actors:
         replaced = self._replaced.setdefault(name, [])
         replaced += mending.replaced
         if mending.failure is not None:
-            self._left[key] = mending.left
+            self._left[name] = source.endpoint.url, mending.left
             self.events.put(t.Failed(name, mending.failure))
             return
         if mending.is_right:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _T = TypeVar("_T")
+_FAREWELL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -33,12 +34,20 @@ def run_bounded(sources: Sequence[Iterable[_T]], *, seconds: float) -> tuple[Cou
         threading.Thread(target=_follow, args=(iter(source), course), daemon=True)
         for source, course in zip(sources, courses, strict=True)
     ]
-    deadline = time.monotonic() + seconds
     for thread in threads:
         thread.start()
+    try:
+        _join(threads, seconds)
+    except KeyboardInterrupt:
+        _join(threads, _FAREWELL_SECONDS)  # so that who is about to tidy up can
+        raise
+    return tuple(Course(list(one.items), one.error, one.has_ended) for one in courses)
+
+
+def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return tuple(Course(list(one.items), one.error, one.has_ended) for one in courses)
 
 
 def _follow(source: Iterator[_T], course: Course[_T]) -> None:

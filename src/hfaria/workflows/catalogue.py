@@ -228,7 +228,7 @@ class Cataloguer:
         if stale is Stale.FAIL:
             raise StaleMirror(said)
         commit_hash = best.head.commit_hash[:12]
-        self.reporter.note(f"{said}; pulling the newest commit, {commit_hash}")
+        self.reporter.note(f"{said}; pulling {commit_hash}")
         return best
 
     def _lag(self, behind: Candidate, ahead: Candidate) -> Lag:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hfaria.engine.attached import AttachedDaemon
 from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_tunables
+from hfaria.engine.rpc import ANSWER_SECONDS
 from hfaria.redact import Secret
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class EngineHolder:
         managed = ManagedDaemon(
             self._find(),
             tunables=_within(tunables.options, settings.patience_seconds),
+            answer_seconds=min(ANSWER_SECONDS, max(1.0, settings.patience_seconds / 4)),
             environ=settings.engine_environ,
             ca_certificate=settings.engine_ca_bundle,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import EndpointUnreachable, HubError
 from hfaria.hub.failed_requests import RequestFailed
 from hfaria.hub.listing import resolve_head
-from hfaria.hub.resolution import says_no_such_host
+from hfaria.hub.name_service import says_no_such_host
 from hfaria.report.reporter import SilentReporter
 from hfaria.rules.endpoints import KNOWN_MIRRORS, ORIGIN_URL, Api
 from hfaria.rules.sizes import format_seconds

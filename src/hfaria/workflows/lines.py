@@ -41,6 +41,8 @@ class Line:
 
         def act() -> None:
             try:
+                if self._is_closed.is_set():
+                    raise NotWanted  # noqa: TRY301 - as an answer that comes too late
                 result = call()
             except BaseException as exc:  # noqa: BLE001 - raised where the answer is read
                 future.set_exception(exc)
@@ -61,7 +63,7 @@ class Line:
         self._calls.put(None)
 
     def _work(self) -> None:
-        while (act := self._calls.get()) is not None and not self._is_closed.is_set():
+        while (act := self._calls.get()) is not None:
             act()
 
 

@@ -112,7 +112,7 @@ class Lister:
             if differing:
                 host = by_origin.endpoint.host
                 self.reporter.warn(
-                    f"the listing that an earlier pull kept is not that of {host}, which counts: "
+                    f"the listing kept from earlier is not {host}'s, which counts: "
                     f"`{differing[0]}` differs{', …' if len(differing) > 1 else ''}"
                 )
             return Settled(by_origin.endpoint, listing, ListingTrust.ORIGIN)

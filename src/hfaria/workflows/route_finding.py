@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hfaria.workflows.lines import Switchboard
     from hfaria.workflows.listings import Lister
 
-_LONGEST_LOOK_SECONDS = 10.0
+_LONGEST_LOOK_SECONDS = 5.0
 _TRIES = 2
 
 
@@ -155,7 +155,6 @@ class RouteFinder:
         self, asked: dict[Future[Holdings | None], Route], listing: Listing, over: threading.Event
     ) -> dict[Endpoint, Route]:
         routes: dict[Endpoint, Route] = {}
-        blobs = len({file.blob_name for file in listing.files})
         left = dict(asked)
         for future in Race(asked, time.monotonic() + _LONGEST_LOOK_SECONDS, over):
             route = left.pop(future)
@@ -166,11 +165,11 @@ class RouteFinder:
                 self.reporter.note(f"no bytes from {host}: {exc.message}")
                 continue
             if holdings is not None:
-                has = len(holdings.paths)
+                has = sum(1 for file in listing.files if file.blob_name in holdings.paths)
                 if not has:
                     self.reporter.note(f"no bytes from {host}: it has none of these files")
                     continue
-                self.reporter.note(f"{host} has {has} of {count(blobs, 'content')}")
+                self.reporter.note(f"{host} has {has} of {count(len(listing.files), 'file')}")
             routes[route.endpoint] = replace(route, holdings=holdings)
         for route in left.values():
             self.reporter.note(f"no bytes from {route.endpoint.host}: it did not say what it has")

@@ -15,6 +15,8 @@ _NAMES = (
     # Networks that fail, each in one run.
     *("bad_line", "outages", "signed_urls", "rate_limits", "flipped_bytes", "stale_mirror"),
     *("two_mirrors", "fail_over"),
+    # What is on the disk already.
+    *("verify", "repair", "adopt"),
 )
 
 

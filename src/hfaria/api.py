@@ -29,6 +29,7 @@ def pull(
     revision: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    variant: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
@@ -61,7 +62,9 @@ def pull(
         revision=revision,
         filenames=tuple(filenames),
     )
-    selection, warning = make_selection(names=names, include=tuple(include), exclude=tuple(exclude))
+    selection, warning = make_selection(
+        names=names, include=tuple(include), exclude=tuple(exclude), variant=variant
+    )
     settings = load_settings(
         Overrides(
             cache_dir=None if cache_dir is None else Path(cache_dir),

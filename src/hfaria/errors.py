@@ -8,7 +8,6 @@ is what the process ends with. Only `cli` prints them.
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
 
 
 class ExitCode(enum.IntEnum):
@@ -51,7 +50,7 @@ class HfariaError(Exception):
     ``hint`` given at the raise overrides the class's own.
     """
 
-    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+    exit_code: ExitCode = ExitCode.BUG
     hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -76,8 +75,22 @@ class InvalidSpec(UsageError):
     hint = "a repo is named `namespace/name`, or `hf://datasets/namespace/name@revision`"
 
 
+class VariantNotFound(UsageError):
+    """No variant of a repo, or more than one, goes by the name that was given."""
+
+
 class InvalidConfig(UsageError):
     """The configuration file or an environment variable can't be understood."""
+
+
+class InvalidManifest(UsageError):
+    """A manifest or a lock can't be understood: which file, which line, which key."""
+
+
+class ManifestNotFound(UsageError):
+    """There is no manifest where one was looked for."""
+
+    hint = "`hfaria add REPO_ID` makes one, or name its path"
 
 
 # --- the Hub ---------------------------------------------------------------------------------
@@ -156,6 +169,19 @@ class InconsistentListing(IntegrityError):
     """A listing contradicts itself: sizes, digests or LFS pointer disagree."""
 
     hint = "the endpoint's listing was altered or damaged; use another endpoint"
+
+
+class WrongContent(IntegrityError):
+    """Verifying found bytes that are not what the listing says."""
+
+    hint = "`hfaria repair` sets them aside and fetches what is wrong"
+
+
+class MissingContent(HfariaError):
+    """Verifying found files missing, and none that is wrong."""
+
+    exit_code = ExitCode.INCOMPLETE
+    hint = "`hfaria repair` fetches what is missing"
 
 
 # --- the engine ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import os
 import ssl
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ else:  # pragma: no cover - depends on the interpreter
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_RESERVE = "10GB"
 DEFAULT_JOBS = 4
@@ -107,6 +108,8 @@ class Settings:
     """The environment as it is; the engine's process gets it less its proxy variables."""
     proxies: Proxies
     """Which proxy each request goes through, whoever sends it."""
+    endpoints_named: Callable[[Sequence[tuple[str, str]]], tuple[ConfiguredEndpoint, ...]]
+    """Makes `endpoints` of other names and URLs, each with who named it."""
     config_path: Path | None = None
     """The config file, if there is one."""
 
@@ -200,7 +203,8 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] | None = None
         may_use_stored_token=not _is_true(env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
         show_progress=not _is_true(env.get("HF_HUB_DISABLE_PROGRESS_BARS")),
         engine_environ=dict(env),
-        proxies=read_proxies(env, proxies_of(endpoints)),
+        proxies=read_proxies(env, proxies_of(book.entries.values())),
+        endpoints_named=partial(put_in_order, book=book, use_origin=use_origin),
         config_path=config_path if config_path.is_file() else None,
     )
 

@@ -61,8 +61,8 @@ def test_a_pull_is_the_twin_of_snapshot_download(
     theirs = hf_download(hub, spec, tmp_path / "theirs")
     ours = pull(user, spec)
     assert ours.relative_to(user.cache) == theirs.relative_to(tmp_path / "theirs")
-    assert tree_of(user.cache, without=(".locks",)) == tree_of(
-        tmp_path / "theirs", without=(".locks",)
+    assert tree_of(user.cache, without=(".locks", ".hfaria")) == tree_of(
+        tmp_path / "theirs", without=(".locks", ".hfaria")
     )
     assert_clean(user.cache)
     assert_nothing_left(user.cache)
@@ -77,8 +77,8 @@ def test_a_pull_of_a_revision_is_the_twin(
     named = spec.commits[0].commit_id if revision == "commit" else revision
     hf_download(hub, spec, tmp_path / "theirs", named)
     pull(user, spec, "--revision", named)
-    ours = tree_of(user.cache, without=(".locks",))
-    assert ours == tree_of(tmp_path / "theirs", without=(".locks",))
+    ours = tree_of(user.cache, without=(".locks", ".hfaria"))
+    assert ours == tree_of(tmp_path / "theirs", without=(".locks", ".hfaria"))
     refs = [name for name in ours if "/refs/" in name and ours[name][0] == "file"]
     assert refs == ([] if revision == "commit" else [f"models--org--model/refs/{revision}"])
 
@@ -91,8 +91,8 @@ def test_two_revisions_in_one_cache_are_the_twin(
     for revision in ("v1.0", "main"):
         hf_download(hub, spec, tmp_path / "theirs", revision)
         pull(user, spec, "--revision", revision)
-    assert tree_of(user.cache, without=(".locks",)) == tree_of(
-        tmp_path / "theirs", without=(".locks",)
+    assert tree_of(user.cache, without=(".locks", ".hfaria")) == tree_of(
+        tmp_path / "theirs", without=(".locks", ".hfaria")
     )
 
 
@@ -119,8 +119,8 @@ def test_without_symlinks_a_pull_is_the_twin(hub: LoopbackHub, user: User, tmp_p
     hub.reset_records()
     flat = user.having(HF_HUB_DISABLE_SYMLINKS="1")
     flat.pulled(spec.repo_id)
-    assert tree_of(user.cache, without=(".locks",)) == tree_of(
-        tmp_path / "theirs", without=(".locks",)
+    assert tree_of(user.cache, without=(".locks", ".hfaria")) == tree_of(
+        tmp_path / "theirs", without=(".locks", ".hfaria")
     )
     twice = spec.head.by_path["onnx/copy/small.onnx"]
     assert hub.bytes_sent(blob=twice.blob_name) == twice.size

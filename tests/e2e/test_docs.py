@@ -17,10 +17,14 @@ import pytest
 import hfaria
 from hfaria import errors, settings
 from hfaria.cli.main import cli
+from hfaria.cli.pull import pull_command
 from hfaria.errors import ExitCode, HfariaError
-from hfaria.rules import proxies, receipt
+from hfaria.project.lock_file import load_lock
+from hfaria.project.manifest_file import load_manifest
+from hfaria.rules import lock, preload, proxies, receipt
 from hfaria.rules.config_keys import CONFIG_KEYS
 from hfaria.rules.endpoints import KNOWN_MIRRORS
+from hfaria.rules.manifest import DEFAULTS_KEYS, MANIFEST_NAME, REPO_KEYS
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
 from loopback_hub import Generated, LoopbackHub, repo
@@ -133,7 +137,8 @@ def test_the_options_that_exist_are_those_that_are_documented(path: str) -> None
 )
 def test_a_documented_default_is_the_default(option: str, default: object) -> None:
     text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
-    meanings = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
+    found = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
+    meanings = [each for each in found if "as for `hfaria pull`" not in each]
     assert meanings
     assert [each for each in meanings if f"Default: `{default}`." not in each] == []
 
@@ -154,7 +159,7 @@ def test_the_exit_codes_of_a_page_are_those_of_the_tool(page: Path) -> None:
 def error_classes() -> dict[str, int]:
     return {
         name: int(kind.exit_code)
-        for module in (errors, receipt)
+        for module in (errors, lock, preload, receipt)
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, HfariaError) and kind is not HfariaError
     }
@@ -172,6 +177,25 @@ def test_every_error_in_the_table_of_faults_exists() -> None:
     named = {code for code in codes_in(row[1] for row in rows(text)) if code.isalpha()}
     assert named
     assert named <= set(error_classes())
+
+
+# --- the manifest and the lock --------------------------------------------------------------------
+
+
+def test_the_keys_of_the_manifest_and_of_the_lock_are_those_that_are_documented() -> None:
+    text = (REFERENCE / "manifest.md").read_text(encoding="utf-8")
+    assert keys_in(section(text, "## The manifest")) == {*REPO_KEYS}
+    assert keys_in(section(text, "## The lock")) == {*lock.LOCK_KEYS, "version"}
+    assert {*REPO_KEYS} - {*DEFAULTS_KEYS} == {"id", "variant"}
+
+
+def test_the_manifest_and_the_lock_that_are_shown_can_be_read(tmp_path: Path) -> None:
+    text = (REFERENCE / "manifest.md").read_text(encoding="utf-8")
+    manifest, locked = (block for language, block in _FENCE.findall(text) if language == "toml")
+    (tmp_path / "hfaria.toml").write_text(manifest, encoding="utf-8")
+    (tmp_path / "hfaria.lock").write_text(locked, encoding="utf-8")
+    assert len(load_manifest(tmp_path / "hfaria.toml").repos) == 3
+    assert load_lock(tmp_path / "hfaria.lock") is not None
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -347,7 +371,7 @@ def test_a_shown_command_is_understood(
 ) -> None:
     environ, (name, *arguments) = shown
     context = cli.commands[name].make_context(name, list(arguments))
-    given = context.params
+    given = {**pull_command.make_context("pull", ["org/name"]).params, **context.params}
     kind = given["repo_type"]
     _, names = parse_reference(
         given["reference"],
@@ -357,6 +381,9 @@ def test_a_shown_command_is_understood(
     )
     _, warning = make_selection(
         names=names, include=given.get("include", ()), exclude=given.get("exclude", ())
+    )
+    _, warning = make_selection(
+        names=names, include=given["include"], exclude=given["exclude"], variant=given["variant"]
     )
     assert warning is None
     overrides = settings.Overrides(
@@ -371,6 +398,19 @@ def test_a_shown_command_is_understood(
     assert settings.load_settings(overrides, {"HFARIA_CONFIG": str(config), **environ}).endpoints
 
 
+# What the project of somebody who reads the guides holds.
+PROJECT = """\
+[[repo]]
+id = "our-org/tts"
+revision = "v1.2"
+groups = ["serve"]
+
+[[repo]]
+id = "our-org/speech"
+type = "dataset"
+"""
+
+
 @pytest.fixture(scope="module")
 def documented_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     """A user of a hub that has the repos that the guides name."""
@@ -383,11 +423,16 @@ def documented_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
             repo(REAL_MODEL_ID, files, tags=tags, pull_requests=requests),
             repo("org/name", model),
             repo("org/name", files, repo_type="dataset", tags=tags),
+            repo("our-org/tts", model, tags={"v1.2": 0}),
+            repo("our-org/speech", {"clean/a.txt": b"a"}, repo_type="dataset"),
         ):
             hub.put_repo(spec)
         user = user_of(hub, tmp_path_factory.mktemp("reader"))
         # What the guides do offline was pulled before.
         user.pulled(REAL_MODEL_ID)
+        (user.home / MANIFEST_NAME).write_text(PROJECT, encoding="utf-8")
+        run = user.run("preload", str(user.home / MANIFEST_NAME))
+        assert run.code == 0, run.stderr
         yield user
 
 
@@ -397,6 +442,8 @@ def test_a_shown_command_does_what_it_says(
     shown: tuple[dict[str, str], list[str]], documented_hub: User, tmp_path: Path
 ) -> None:
     environ, arguments = shown
+    for name in (MANIFEST_NAME, "hfaria.lock"):
+        (tmp_path / name).write_bytes((documented_hub.home / name).read_bytes())
     ended = subprocess.run(
         [sys.executable, "-m", "hfaria", *arguments],
         env={**documented_hub.environ, **environ},
@@ -414,14 +461,31 @@ def test_a_shown_command_does_what_it_says(
 @pytest.mark.parametrize(
     ("heading", "arguments"),
     [
-        ("## The receipt: `hfaria pull --json`", ["--json"]),
-        ("## The plan: `hfaria pull --dry-run --json`", ["--dry-run", "--json"]),
+        ("## The receipt: `hfaria pull --json`", ["pull", "org/name", "--json"]),
+        (
+            "## The plan: `hfaria pull --dry-run --json`",
+            ["pull", "org/name", "--dry-run", "--json"],
+        ),
+        ("## The set: `hfaria preload --json`", ["preload", MANIFEST_NAME, "--json"]),
+        (
+            "## The set's plan: `hfaria preload --dry-run --json`",
+            ["preload", MANIFEST_NAME, "--dry-run", "--json"],
+        ),
+        ("## The lock: `hfaria lock --json`", ["lock", "--manifest", MANIFEST_NAME, "--json"]),
+        ("## The groups: `hfaria files --json`", ["files", "org/name", "--json"]),
+        ("## The cache: `hfaria ls --json`", ["ls", "--json"]),
+        ("## The findings: `hfaria verify --json`", ["verify", "--json"]),
+        ("## The repair: `hfaria repair --json`", ["repair", "--json"]),
+        ("## The comparison: `hfaria outdated --json`", ["outdated", "--json"]),
+        ("## The leftovers: `hfaria clean --json`", ["clean", "--json"]),
     ],
 )
 def test_the_keys_of_a_json_document_are_those_that_are_documented(
     heading: str, arguments: list[str], documented_hub: User
 ) -> None:
-    run = documented_hub.pulled("org/name", *arguments)
+    manifest = str(documented_hub.home / MANIFEST_NAME)
+    run = documented_hub.run(*(manifest if word == MANIFEST_NAME else word for word in arguments))
+    assert run.code == 0, run.stderr
     document = json.loads(run.stdout)
     text = (REFERENCE / "json.md").read_text(encoding="utf-8")
     assert first_words(section(text, heading)) == set(document)

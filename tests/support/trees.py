@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loopback_hub import RepoSpec
 
 _OURS = ".hfaria"
+_RECORDS = ("verified.jsonl", "wanted.json")
 
 
 def tree_of(root: Path, *, without: tuple[str, ...] = ()) -> dict[str, tuple[str, object]]:
@@ -65,8 +66,9 @@ def assert_clean(cache: Path) -> None:
 
 
 def assert_nothing_left(cache: Path) -> None:
-    """See that a finished pull left none of its own folders."""
-    assert [str(path) for path in cache.rglob(_OURS)] == []
+    """See that a finished pull left its records, and nothing else of its own."""
+    left = [path for folder in cache.rglob(_OURS) for path in folder.iterdir()]
+    assert [str(path) for path in left if path.name not in _RECORDS] == []
 
 
 def visible_files(cache: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "hfaria"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MIDDLE = {"hub", "engine", "cache", "report"}
+MIDDLE = {"hub", "engine", "cache", "report", "project"}
 RULES = {"rules", "errors", "redact"}
 BELOW_WORKFLOWS = MIDDLE | RULES | {"settings", "hfaria"}
 MAY_IMPORT = {
@@ -107,7 +107,8 @@ def test_each_module_imports_only_rooms_below_its_own() -> None:
         (("aria2p", "requests", "aria2c", "python_socks"), "engine"),
         (("tqdm",), "report"),
         (("click",), "cli"),
-        (("tomllib", "tomli", "platformdirs"), "settings"),
+        (("platformdirs",), "settings"),
+        (("tomlkit",), "project"),
         (("huggingface_hub.utils.httpx", "huggingface_hub.get_token", "socksio"), "hub"),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
@@ -116,6 +117,10 @@ def test_some_packages_have_one_home(packages: tuple[str, ...], home: str) -> No
     found = importers_of(*packages)
     assert {place: room for place, room in found.items() if room != home} == {}
     assert found
+
+
+def test_only_those_who_read_a_users_files_parse_toml() -> None:
+    assert {*importers_of("tomllib", "tomli").values()} == {"settings", "project"}
 
 
 def test_nobody_imports_httpx_by_its_own_name() -> None:
@@ -169,7 +174,8 @@ def test_no_module_grows_too_long_and_each_says_why_it_exists(path: Path) -> Non
 def test_only_the_standard_library_and_our_dependencies_are_imported() -> None:
     declared = {
         "aria2c", "aria2p", "certifi", "click", "filelock", "huggingface_hub", "platformdirs",
-        "python_socks", "requests", "socksio", "tomli", "tqdm", "typing_extensions",
+        "python_socks", "requests", "socksio", "tomli", "tomlkit", "tqdm",
+        "typing_extensions",
     }  # fmt: skip
     known = declared | set(sys.stdlib_module_names) | {"hfaria", "tomllib"}
     strangers = [

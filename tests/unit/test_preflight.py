@@ -13,6 +13,9 @@ from hfaria.rules.preflight import (
     bytes_needed,
     device_name,
     find_problems,
+    joint_bytes_needed,
+    joint_bytes_to_fetch,
+    space_problem,
 )
 from hfaria.rules.spec import RepoSpec
 from unit.builders import COMMIT, git_file, lfs_file
@@ -144,3 +147,28 @@ def test_device_names_of_windows_are_found(path: str) -> None:
 @pytest.mark.parametrize("path", ["console", "a/null", "com", "com0", "com10", "xcon", "a.con", ""])
 def test_other_names_are_no_devices(path: str) -> None:
     assert device_name(path) is None
+
+
+# --- several repos -------------------------------------------------------------------------------
+
+
+def test_what_repos_share_is_fetched_once_and_takes_space_once() -> None:
+    first = plan(lfs_file("a", "x", size=5000), lfs_file("b", "shared", size=700))
+    second = plan(lfs_file("c", "shared", size=700), lfs_file("d", "y", size=60))
+    assert joint_bytes_to_fetch([first, second]) == 5760
+    assert joint_bytes_needed([first, second], EXT4) == 5760
+    assert joint_bytes_to_fetch([]) == 0
+
+
+def test_without_links_each_repo_holds_the_bytes_itself() -> None:
+    first, second = plan(lfs_file("a", size=700)), plan(lfs_file("b", size=700))
+    assert joint_bytes_to_fetch([first, second]) == 700
+    assert joint_bytes_needed([first, second], EXFAT) == 1400
+
+
+@pytest.mark.parametrize(("free", "is_enough"), [(1000, True), (999, False)])
+def test_space_is_needed_beside_the_reserve(free: int, is_enough: bool) -> None:
+    on = replace(EXT4, free_bytes=free)
+    found = space_problem(700, on, reserve=300, folder="cache_hub")
+    assert (found == ()) is is_enough
+    assert space_problem(0, on, reserve=10**9, folder="cache_hub") == ()

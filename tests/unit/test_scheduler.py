@@ -361,6 +361,80 @@ def test_a_full_disk_stops_everything_at_once() -> None:
     assert run.handle([t.Ticked(), t.Wanted(transfer("c"))], 1.0) == []
 
 
+def test_a_location_that_lay_about_too_long_is_no_refusal() -> None:
+    # Two are located ahead; their URLs are too old when their turn comes.
+    run = scheduler(*(transfer(name) for name in "abcd"))
+    run.handle([t.Ticked()], 0.0)
+    run.handle([t.Located(name, ORIGIN, location(name)) for name in "abcd"], 0.0)
+    expired = Failure(Reason.EXPIRED, status=403)
+    now = 60.0
+    for first, late in (("a", "c"), ("b", "d")):
+        run.handle([t.Arrived(first), t.Published(first)], now)
+        for _ in range(5):
+            assert t.Locate(transfer(late), ORIGIN) in run.handle([t.Failed(late, expired)], now)
+            now += 2.0  # as long as the answer is on its way, its place is kept
+            run.handle([t.Located(late, ORIGIN, location(late)), t.Progressed(late, -1)], now)
+            now += 60.0
+            run.handle([t.Progressed(late, int(now))], now)
+    assert not run.is_done
+
+
+def test_a_transfer_that_is_located_anew_keeps_its_place() -> None:
+    run = scheduler(*(transfer(name) for name in "abcd"))
+    run.handle([t.Ticked()], 0.0)
+    run.handle([t.Located(name, ORIGIN, location(name)) for name in "abc"], 0.0)
+    expired = Failure(Reason.EXPIRED, status=403)
+    assert run.handle([t.Failed("a", expired)], 1.0) == [t.Locate(transfer("a"), ORIGIN)]
+    assert run.handle([t.Located("a", ORIGIN, location())], 1.1) == [
+        t.Move(transfer("a"), ORIGIN, location())
+    ]
+
+
+def test_a_route_whose_bytes_stop_again_and_again_is_left() -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(MIRROR, FALLBACK), policy=RetryPolicy())
+    start(run, by=MIRROR)
+    now, held = 0.0, 0
+    asked: list[t.Command] = []
+    while not asked and now < 600:
+        run.handle([t.Progressed("a", held)], now)
+        held += 100_000  # each time a little comes
+        run.handle([t.Progressed("a", held)], now)
+        wake_at = run.wake_at()
+        assert wake_at is not None
+        now = wake_at
+        run.handle([t.Ticked()], now)
+        commands = run.handle([t.Cancelled("a")], now)
+        asked = [each for each in commands if each == t.Locate(a, FALLBACK)]
+    assert now < 30
+
+
+@pytest.mark.parametrize("reason", [Reason.WRONG_CONTENT, Reason.WRONG_LENGTH])
+def test_one_that_has_something_else_is_asked_after_all_others(reason: Reason) -> None:
+    a = transfer("a")
+    run = scheduler(a, routes=(MIRROR, FALLBACK))
+    run.handle([t.Ticked()], 0.0)
+    commands = run.handle([t.NotLocated("a", MIRROR, Failure(reason))], 0.0)
+    assert commands == [t.Locate(a, FALLBACK)]
+    asked: list[str] = []
+    now = 0.0
+    while now < 60:
+        answers: list[t.Event] = []
+        for command in commands:
+            assert isinstance(command, t.Locate)
+            asked.append(command.route.endpoint.host)
+            failure = LOST if command.route == FALLBACK else Failure(reason)
+            answers.append(t.NotLocated("a", command.route, failure))
+        if not answers:
+            now = max(now + 0.01, run.wake_at() or now)
+        commands = [
+            each
+            for each in run.handle([*answers, t.Ticked()], now)
+            if not isinstance(each, t.Watch | t.Say)
+        ]
+    assert asked.count("origin.example") >= asked.count("mirror.example") > 0
+
+
 # --- rate limits -------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 from huggingface_hub.utils import WeakFileLock
 
-from hfaria.cache import store
+from hfaria.cache import records, store
 from hfaria.cache.files import (
     clone,
     link,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.rules.listing import Listing, RemoteFile
+    from hfaria.rules.selection import Selection
 
 _ALWAYS_LOCKED_BYTES = 1 << 20
 
@@ -37,6 +38,8 @@ _ALWAYS_LOCKED_BYTES = 1 << 20
 class HubCache:
     """One repo's place in a cache. ``use_symlinks`` says how entries are made.
 
+    ``may_link_hard``: what lies elsewhere on the disk may be had without a copy.
+
     ``lock_seconds`` bounds the wait for a blob's lock, which huggingface_hub holds for a whole
     download. The lock only saves work: `os.replace` is what keeps readers safe, so that after the
     wait the verified bytes are published all the same.
@@ -44,6 +47,7 @@ class HubCache:
 
     layout: RepoLayout
     use_symlinks: bool = True
+    may_link_hard: bool = True
     lock_seconds: float = 30.0
     _mode: int | None = field(default=None, init=False)
 
@@ -157,7 +161,7 @@ class HubCache:
 
     # --- publishing, in the order that is safe at every line ----------------------------------
 
-    def prepare(self, listing: Listing) -> None:
+    def prepare(self, listing: Listing, wish: Selection | None) -> None:
         """Make the repo's folder and store the full listing.
 
         ``snapshots`` comes first: a repo folder without it is reported as corrupted. The listing
@@ -177,37 +181,55 @@ class HubCache:
                 listing,
                 staging=self.workspace.staging,
             )
+            if wish is not None:
+                records.note_wish(self.workspace, listing.commit_hash, wish)
 
     def publish(
-        self, staged: Path, files: Sequence[RemoteFile], commit_hash: str, *, replace: bool
+        self,
+        staged: Path,
+        files: Sequence[RemoteFile],
+        commit_hash: str,
+        *,
+        replace: bool,
+        marks: Sequence[str] = (),
     ) -> None:
-        """Move verified bytes into ``blobs`` and make their entries."""
-        blob_name, size = files[0].blob_name, files[0].size
+        """Move verified bytes into ``blobs``, record that they are, and make their entries."""
+        place = self._replace(staged, files[0], commit_hash, replace=replace)
+        if place is not None:
+            with suppress(OSError):
+                record = records.record_of(self.layout.repo, place, files[0].blob_name, marks)
+                records.append(self.workspace, [record])
+        self.link(files, commit_hash)
+
+    def _replace(
+        self, staged: Path, file: RemoteFile, commit_hash: str, *, replace: bool
+    ) -> Path | None:
+        """Move staged bytes to their place and return it; None if another's are there."""
+        place = (
+            self.layout.blob(file.blob_name)
+            if self.use_symlinks
+            else self.layout.pointer(commit_hash, file.path)
+        )
         with store_errors("publishing to"):
             sync_file(staged)
             if self._mode is not None:
                 staged.chmod(self._mode)
-            with self._blob_lock(blob_name, size):
-                if self.use_symlinks:
-                    blob = self.layout.blob(blob_name)
-                    if replace or not store.has_size(blob, size):
-                        os.replace(staged, blob)  # noqa: PTH105 - the atomic one, by its name
-                    else:
-                        staged.unlink()
-                else:
-                    first = self.layout.pointer(commit_hash, files[0].path)
-                    first.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(staged, first)  # noqa: PTH105
+            with self._blob_lock(file.blob_name, file.size):
+                if self.use_symlinks and not replace and store.has_size(place, file.size):
+                    staged.unlink()
+                    return None
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(staged, place)  # noqa: PTH105 - the atomic one, by its name
             with suppress(FileNotFoundError):
                 staged.unlink()  # replacing one hard link by another of the same file keeps both
-        self.link(files, commit_hash)
+        return place
 
     def stage_copy(self, source: Path, files: Sequence[RemoteFile]) -> Path:  # noqa: ARG002
         """Stage bytes that lie on this disk, by a hard link where that is harmless."""
         staged = stage_name(self.workspace.staging)
         with store_errors("copying"):
             # Without symlinks, entries are files of their own, which users may edit.
-            clone(source, staged, hard_link=self.use_symlinks)
+            clone(source, staged, hard_link=self.use_symlinks and self.may_link_hard)
         return staged
 
     def link(self, files: Sequence[RemoteFile], commit_hash: str) -> None:
@@ -274,6 +296,7 @@ class HubCache:
                 # Staged outside refs/, where a stray file would be read as a ref. No newline:
                 # huggingface_hub takes the whole text as the commit.
                 write_text(self.layout.ref(ref), [commit_hash], staging=self.workspace.staging)
+            records.compact(self.workspace, records.load(self.workspace).values())
             store.tidy(self.workspace)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.rules.listing import Listing, RemoteFile
+    from hfaria.rules.selection import Selection
 
 _CLOCK_SLACK = 1.0  # seconds; huggingface_hub's own allowance
 
@@ -100,7 +101,7 @@ class LocalDir:
             return commit_hash
         return None
 
-    def prepare(self, listing: Listing) -> None:
+    def prepare(self, listing: Listing, wish: Selection | None) -> None:  # noqa: ARG002 - files have records
         """Make the folders and store the full listing."""
         with store_errors("preparing"):
             self.workspace.partials.mkdir(parents=True, exist_ok=True)
@@ -121,6 +122,7 @@ class LocalDir:
         commit_hash: str,
         *,
         replace: bool,  # noqa: ARG002 - what is in the way is always replaced
+        marks: Sequence[str] = (),  # noqa: ARG002 - files of a plain folder are there to be edited
     ) -> None:
         """Move verified bytes to their place, with copies for further places."""
         with store_errors("publishing to"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hfaria.rules.layout import Workspace
     from hfaria.rules.listing import Listing, RemoteFile
     from hfaria.rules.plan import View
+    from hfaria.rules.selection import Selection
 
 _TREE_FILES_KEPT_UNREAD = 512 * 2**20
 
@@ -53,16 +54,25 @@ class Store(Protocol):
     def view(self, files: tuple[RemoteFile, ...], commit_hash: str) -> View:
         """See what is here of ``files``; changes nothing."""
 
-    def prepare(self, listing: Listing) -> None:
-        """Make the folders and store the full listing, before anything is published."""
+    def prepare(self, listing: Listing, wish: Selection | None) -> None:
+        """Make the folders and store the full listing, before anything is published.
+
+        ``wish`` is the part of it that is asked for, which is remembered.
+        """
 
     def publish(
-        self, staged: Path, files: Sequence[RemoteFile], commit_hash: str, *, replace: bool
+        self,
+        staged: Path,
+        files: Sequence[RemoteFile],
+        commit_hash: str,
+        *,
+        replace: bool,
+        marks: Sequence[str] = (),
     ) -> None:
         """Make verified bytes visible at all places of one content.
 
         ``staged`` is moved away, or deleted where another process published the same meanwhile;
-        with ``replace`` that other's bytes are replaced.
+        with ``replace`` that other's bytes are replaced. ``marks`` are kept for a later repair.
         """
 
     def stage_copy(self, source: Path, files: Sequence[RemoteFile]) -> Path:
@@ -158,6 +168,6 @@ def tidy(workspace: Workspace) -> None:
     """Remove the workspace's folders as far as they are empty or hold nothing of use."""
     shutil.rmtree(workspace.staging, ignore_errors=True)
     shutil.rmtree(workspace.quarantine, ignore_errors=True)
-    for folder in (workspace.partials, workspace.root):
+    for folder in (workspace.partials, workspace.mending, workspace.root):
         with suppress(OSError):
             folder.rmdir()

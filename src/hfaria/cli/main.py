@@ -10,10 +10,20 @@ from contextlib import suppress
 import click
 
 from hfaria import __version__
+from hfaria.cli.adopt import adopt_command
+from hfaria.cli.clean import clean_command
 from hfaria.cli.doctor import doctor_command
+from hfaria.cli.files import files_command
+from hfaria.cli.hfd import hfd_command
+from hfaria.cli.kept import ls_command, verify_command
+from hfaria.cli.lock import lock_command
+from hfaria.cli.manifest import add_command, remove_command
 from hfaria.cli.mirrors import mirrors_command
+from hfaria.cli.outdated import outdated_command
+from hfaria.cli.preload import preload_command
 from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
+from hfaria.cli.repair import repair_command
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.redact import redact
 
@@ -26,9 +36,24 @@ def cli() -> None:
     """Fetch Hugging Face repos: resumable, verified, laid out as a Hugging Face cache."""
 
 
-cli.add_command(pull_command)
-cli.add_command(mirrors_command)
-cli.add_command(doctor_command)
+for _command in (
+    pull_command,
+    preload_command,
+    lock_command,
+    add_command,
+    remove_command,
+    files_command,
+    ls_command,
+    verify_command,
+    repair_command,
+    outdated_command,
+    clean_command,
+    adopt_command,
+    hfd_command,
+    mirrors_command,
+    doctor_command,
+):
+    cli.add_command(_command)
 
 
 def run(arguments: list[str]) -> ExitCode:

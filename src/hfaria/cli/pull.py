@@ -47,6 +47,11 @@ from hfaria.settings import (
 @click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable.")
 @click.option(
+    "--variant",
+    metavar="NAME",
+    help="One of the variants that `hfaria files` lists, with all it needs.",
+)
+@click.option(
     "--dest",
     "--cache-dir",
     "cache_dir",
@@ -141,6 +146,7 @@ def pull_command(
     revision: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    variant: str | None,
     cache_dir: Path | None,
     local_dir: Path | None,
     force_download: bool,
@@ -179,7 +185,9 @@ def pull_command(
         revision=revision,
         filenames=filenames,
     )
-    selection, warning = make_selection(names=names, include=include, exclude=exclude)
+    selection, warning = make_selection(
+        names=names, include=include, exclude=exclude, variant=variant
+    )
     settings = load_settings(
         Overrides(
             cache_dir=cache_dir,

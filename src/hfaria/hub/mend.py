@@ -71,7 +71,7 @@ def mend(
     were compared so far, from any thread. An `OSError` of the disk is raised.
     """
     search = Search(order, size)
-    content = _Content(client, source, size)
+    content = RemoteContent(client, source, size)
     comparison = _Comparison(content, path, search, on_bytes, is_cancelled)
     with ThreadPoolExecutor(connections, "hfaria-mend") as pool:
         while True:
@@ -100,7 +100,7 @@ def serves_other_bytes(
 
     With ranges that were replaced, in a file whose digest is right by now, this names the liar.
     """
-    content = _Content(client, source, size)
+    content = RemoteContent(client, source, size)
     try:
         with path.open("rb", buffering=0) as file:
             for start, end in ranges:
@@ -115,7 +115,7 @@ def serves_other_bytes(
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class RemoteContent:
     """A file of ``size`` bytes at a source."""
 
     client: HubClient
@@ -148,7 +148,7 @@ class _Content:
 class _Comparison:
     """A search that several threads take part in."""
 
-    content: _Content
+    content: RemoteContent
     path: Path
     search: Search
     on_bytes: Callable[[int], None]

@@ -130,7 +130,7 @@ class BarReporter:
         total = self._total
         total.n = progress.held
         left = progress.seconds_left
-        files = f"{progress.files_done}/{progress.files} files"
+        files = _done(progress)
         rate = f"{format_size(progress.rate)}/s"
         eta = "" if left is None or progress.rate < _SLOWEST else f", {format_seconds(left)} left"
         total.bar_format = (
@@ -203,13 +203,20 @@ def describe(progress: Progress) -> str:
     """One plain line of progress."""
     parts = [
         f"{progress.percent:3d}% of {format_size(progress.size)}",
-        f"{progress.files_done}/{progress.files} files",
+        _done(progress),
         f"{format_size(progress.rate)}/s",
     ]
     left = progress.seconds_left
     if left is not None and progress.rate >= _SLOWEST:
         parts.append(f"{format_seconds(left)} left")
     return ", ".join(parts)
+
+
+def _done(progress: Progress) -> str:
+    files = f"{progress.files_done}/{progress.files} files"
+    if progress.repos == 1:
+        return files
+    return f"{progress.repos_done}/{progress.repos} repos, {files}"
 
 
 def make_reporter(stream: TextIO, *, is_quiet: bool, show_progress: bool) -> Reporter:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hfaria.rules.route_health import RouteBook
 
 _WORTH_WAITING_SECONDS = 3.0
+_MOST_FAILURES = 2
+# Answers, but not with the file: asking the next one helps more than asking again.
+_USELESS = frozenset({Reason.WRONG_CONTENT, Reason.WRONG_LENGTH, Reason.RANGE_IGNORED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,16 @@ def candidates(flight: Flight, book: RouteBook) -> set[int]:
 def choose(flight: Flight, book: RouteBook, now: float) -> Choice | None:
     """Return the best route that is open now, else the one that opens first; None if none is left.
 
-    Liars come last, and when bytes are compared, those who brought them come after the others. A
-    fall-back is not taken for a wait of a few seconds at an endpoint that works.
+    Liars come last, before them those who answered with something else, and when bytes are
+    compared, those who brought them come after the others. A fall-back is not taken for a wait of a
+    few seconds at an endpoint that works.
     """
     suspects = flight.served if flight.is_mending else set[int]()
-    order = sorted(
-        candidates(flight, book), key=lambda at: (at in flight.liars, at in suspects, at)
-    )
+
+    def rank(at: int) -> tuple[bool, bool, bool, int]:
+        return at in flight.liars, _is_useless(flight, at), at in suspects, at
+
+    order = sorted(candidates(flight, book), key=rank)
     closed: list[Choice] = []
     for index in order:
         choice = _look(flight, index, book, now)
@@ -68,6 +74,12 @@ def _is_worth_waiting(
     seconds = better.opens_at - now
     if other in flight.liars:
         return better.route not in flight.liars and seconds <= book.policy.longest_wait_seconds
-    if book.routes[other].is_fallback:
-        return seconds <= _WORTH_WAITING_SECONDS and not book.is_down(better.route)
+    if book.routes[other].is_fallback and not book.is_down(better.route):
+        failures = flight.failures_at.get(better.route, 0)
+        return seconds <= _WORTH_WAITING_SECONDS and failures <= _MOST_FAILURES
     return False
+
+
+def _is_useless(flight: Flight, at: int) -> bool:
+    failure = flight.last_failures.get(at)
+    return failure is not None and failure.reason in _USELESS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hfaria.rules.failures import Failure
     from hfaria.rules.plan import Transfer
-    from hfaria.rules.transfers import Location
+    from hfaria.rules.transfers import Location, Progressed
 
 
 class Phase(enum.Enum):
@@ -44,9 +44,12 @@ class Flight:
     is_large: bool
     ready_at: float
     stall_seconds: float
+    has_begun: bool = False
+    """Whether it was with a mover, and did not have to wait since."""
     phase: Phase = Phase.WAITING
     route: int = 0
     location: Location | None = None
+    located_at: float = 0.0
     has_own_client: bool = False
     is_mending: bool = False
     excluded: set[int] = field(default_factory=set)
@@ -54,6 +57,8 @@ class Flight:
     served: set[int] = field(default_factory=set)
     avoided: dict[int, float] = field(default_factory=dict)
     failures_at: dict[int, int] = field(default_factory=dict)
+    stalls_at: dict[int, int] = field(default_factory=dict)
+    """How often bytes of a route stopped; bytes in between don't make up for that."""
     last_failures: dict[int, Failure] = field(default_factory=dict)
     lone_failures: int = 0
     """Failures in a row, without a byte in between, while others got on."""
@@ -85,6 +90,37 @@ class Flight:
     def missing_bytes(self) -> int:
         """Bytes that the engine does not hold yet."""
         return self.transfer.size - max(0, self.held_bytes)
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether nobody else may take its place in the window, though it doesn't move now."""
+        is_between = self.phase in {Phase.WAITING, Phase.LOCATING, Phase.LOCATED}
+        return self.has_begun and is_between
+
+    def note_progress(self, event: Progressed, now: float) -> bool:
+        """Take in what is held now; return whether it is more than ever before.
+
+        Only that is progress: a server that breaks off at the same place each time, or an engine
+        that reads its control file late, would be tried for ever.
+        """
+        if event.connections:
+            self.was_connected = True
+            self.hung_up_at = None
+        elif event.connections == 0 and self.was_connected and self.hung_up_at is None:
+            self.hung_up_at = now
+        held = event.held_bytes
+        if held == self.held_bytes:
+            return False
+        self.held_bytes = held
+        self.moved_at = now
+        if self.most_held_bytes is None:  # what an earlier run or attempt brought
+            self.most_held_bytes = held
+        elif held > self.most_held_bytes:
+            self.most_held_bytes = held
+            self.has_moved = True
+            self.served |= {self.route, *self.sources}
+            return True
+        return False
 
     def leave_engine(self) -> None:
         """Forget what was true of this attempt alone."""

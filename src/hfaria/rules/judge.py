@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from hfaria.rules.retry import RetryPolicy
     from hfaria.rules.route_health import RouteBook
 
-_MOST_REFUSED_SIGNATURES = 4
+_MOST_REFUSED_SIGNATURES, _WORTH_A_WAIT = 4, 2
+_FRESH_SECONDS = 1.0
+_MOST_STALLS = 2
 _MOST_REUSES = 2
 _CANT_CONTINUE = frozenset({Reason.RANGE_IGNORED, Reason.WRONG_LENGTH})
 # The connections broke, not the location: it need not be asked for again.
@@ -49,7 +51,9 @@ class Judge:
         """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
         index, reason = flight.route, failure.reason
         flight.last_failures[index] = failure
-        flight.refused_signatures += reason is Reason.EXPIRED
+        # One that lay about before it was used may have grown too old.
+        was_fresh = flight.began_at - flight.located_at <= _FRESH_SECONDS
+        flight.refused_signatures += reason is Reason.EXPIRED and was_fresh
         commands: list[t.Command] = []
         if reason is Reason.RATE_LIMITED:
             wait = self.policy.wait_seconds(self._count(flight, index))
@@ -59,7 +63,9 @@ class Judge:
             self.book.hold(index, now + wait, failure)
         elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
             flight.excluded.add(index)
-        elif reason is not Reason.EXPIRED or flight.refused_signatures > 1:
+        elif reason is Reason.EXPIRED and flight.refused_signatures < _WORTH_A_WAIT:
+            pass  # ask for another one at once
+        else:
             # A CDN that is out of reach says nothing of the endpoint that leads there.
             was_endpoint = flight.phase is Phase.LOCATING or flight.location is None
             if was_endpoint or reason is not Reason.UNREACHABLE:
@@ -121,4 +127,8 @@ class Judge:
         wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
         if failure.retry_after_seconds is not None:
             wait = max(wait, failure.retry_after_seconds)
+        if failure.reason in {Reason.STALLED, Reason.TIMEOUT}:
+            stalls = flight.stalls_at[flight.route] = flight.stalls_at.get(flight.route, 0) + 1
+            if stalls >= _MOST_STALLS and len(candidates(flight, self.book)) > 1:
+                wait = self.policy.longest_wait_seconds  # though each time a few bytes came
         flight.avoided[flight.route] = now + wait

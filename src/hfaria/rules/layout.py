@@ -48,6 +48,21 @@ class Workspace:
         """Folder for the temporary name that a link or small file has before it is replaced in."""
         return self.root / "stage"
 
+    @property
+    def mending(self) -> Path:
+        """Folder of blobs that were wrong and are being mended; kept until they are right."""
+        return self.root / "mending"
+
+    @property
+    def records(self) -> Path:
+        """What was verified, and in which state it was then."""
+        return self.root / "verified.jsonl"
+
+    @property
+    def wishes(self) -> Path:
+        """Which parts of which commits were asked for."""
+        return self.root / "wanted.json"
+
     def partial(self, blob_name: str) -> Path:
         """Staged bytes of one blob, written by the engine, possibly with holes."""
         return self.partials / blob_name

@@ -17,6 +17,11 @@ _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def is_blob_name(text: str) -> bool:
+    """Tell whether a file of that name holds a content: a digest in hex, and nothing else."""
+    return _SHA256.fullmatch(text) is not None or _SHA1.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file of a repo at a commit, as the Hub lists it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hfaria.rules.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hfaria.rules.plan import Plan
 
@@ -46,6 +46,8 @@ class Filesystem:
     has_windows_names: bool = False
     ignores_case: bool = False
     has_symlinks: bool = True
+    has_hard_links: bool = True
+    """Whether what lies elsewhere on this machine can be had without a copy."""
     refusals: tuple[str, ...] = ()
 
 
@@ -59,10 +61,11 @@ def device_name(path: str) -> str | None:
 
 def bytes_needed(plan: Plan, filesystem: Filesystem) -> int:
     """Return how much disk the plan will take; the reserve is not part of it."""
+    reused = sum(transfer.size for transfer, _ in plan.reused)
     if filesystem.has_symlinks:
-        return plan.bytes_to_fetch  # what lies elsewhere on the disk is hard-linked
+        return plan.bytes_to_fetch + (0 if filesystem.has_hard_links else reused)
     # Without links each path holds the bytes itself.
-    needed = plan.bytes_to_fetch + sum(transfer.size for transfer, _ in plan.reused)
+    needed = plan.bytes_to_fetch + reused
     fetched = {transfer.blob_name for transfer in plan.transfers}
     fetched |= {transfer.blob_name for transfer, _ in plan.reused}
     extra = 0
@@ -74,21 +77,60 @@ def bytes_needed(plan: Plan, filesystem: Filesystem) -> int:
     return needed + extra
 
 
+def joint_bytes_to_fetch(plans: Iterable[Plan]) -> int:
+    """Return what several plans fetch together: what they share once."""
+    plans = list(plans)
+    return sum(plan.bytes_to_fetch for plan in plans) - sum(map(sum, _shared_sizes(plans)))
+
+
+def joint_bytes_needed(plans: Iterable[Plan], filesystem: Filesystem) -> int:
+    """Return how much disk several plans will take, all of them in one cache."""
+    plans = list(plans)
+    needed = sum(bytes_needed(plan, filesystem) for plan in plans)
+    if not filesystem.has_symlinks:
+        return needed  # without links each repo holds the bytes itself
+    return needed - sum(map(sum, _shared_sizes(plans)))
+
+
+def _shared_sizes(plans: Iterable[Plan]) -> Iterator[list[int]]:
+    """Yield for each plan the sizes of the contents that an earlier one fetches already."""
+    fetched: set[str] = set()
+    for plan in plans:
+        yield [each.size for each in plan.transfers if each.blob_name in fetched]
+        fetched |= {each.blob_name for each in plan.transfers}
+
+
+def space_problem(
+    needed: int, filesystem: Filesystem, *, reserve: int, folder: str
+) -> tuple[str, ...]:
+    """Return that there is not enough space, if so."""
+    if not needed or needed + reserve <= filesystem.free_bytes:
+        return ()
+    problem = (
+        f"not enough space at `{folder}`: needs {format_size(needed)} and a reserve of "
+        f"{format_size(reserve)}, has {format_size(filesystem.free_bytes)}"
+    )
+    return (problem,)
+
+
 def find_problems(
     plan: Plan, filesystem: Filesystem, *, reserve: int, folder: str
 ) -> tuple[str, ...]:
     """Return every reason, a line each, why the plan can't be carried out at ``folder``."""
-    return tuple(_problems(plan, filesystem, reserve=reserve, folder=folder))
-
-
-def _problems(plan: Plan, filesystem: Filesystem, *, reserve: int, folder: str) -> Iterator[str]:
-    yield from filesystem.refusals
     needed = bytes_needed(plan, filesystem)
-    if needed and needed + reserve > filesystem.free_bytes:
-        yield (
-            f"not enough space at `{folder}`: needs {format_size(needed)} and a reserve of "
-            f"{format_size(reserve)}, has {format_size(filesystem.free_bytes)}"
-        )
+    return (
+        *filesystem.refusals,
+        *space_problem(needed, filesystem, reserve=reserve, folder=folder),
+        *find_other_problems(plan, filesystem),
+    )
+
+
+def find_other_problems(plan: Plan, filesystem: Filesystem) -> tuple[str, ...]:
+    """Return the reasons that have to do with neither space nor permissions."""
+    return tuple(_problems(plan, filesystem))
+
+
+def _problems(plan: Plan, filesystem: Filesystem) -> Iterator[str]:
     for transfer in plan.transfers:
         if transfer.size > LARGEST_OVER_HTTP:
             yield (

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Progress:
     waiting: str | None = None
     waiting_for: str | None = None
     """The reason in ``waiting`` alone, without the seconds, which change all the time."""
+    repos_done: int = 0
+    repos: int = 1
 
     @property
     def seconds_left(self) -> float | None:
@@ -42,6 +48,32 @@ class Progress:
     def percent(self) -> int:
         """Whole percent, rounded down, so that 100 means all of it."""
         return 100 if self.size == 0 else self.held * 100 // self.size
+
+
+def join(parts: Mapping[str, Progress], *, repos_done: int) -> Progress:
+    """Return the moments of several repos, by their names, as one.
+
+    Something is waited for if no repo's bytes move; then it is what the first one waits for.
+    """
+    waiting = [(name, each) for name, each in parts.items() if each.waiting is not None]
+    moves = any(each.active or each.rate > 0 for each in parts.values() if each.waiting is None)
+    name, first = waiting[0] if waiting and not moves else ("", None)
+    return Progress(
+        files_done=sum(each.files_done for each in parts.values()),
+        files=sum(each.files for each in parts.values()),
+        held=sum(each.held for each in parts.values()),
+        size=sum(each.size for each in parts.values()),
+        rate=sum(each.rate for each in parts.values()),
+        active=tuple(
+            replace(transfer, label=f"{name}: {transfer.label}")
+            for name, each in parts.items()
+            for transfer in each.active
+        ),
+        waiting=None if first is None else f"{name}: {first.waiting}",
+        waiting_for=None if first is None else f"{name}: {first.waiting_for}",
+        repos_done=repos_done,
+        repos=len(parts),
+    )
 
 
 @dataclass(slots=True)

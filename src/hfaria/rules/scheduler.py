@@ -10,6 +10,7 @@ How the routes are doing is `RouteBook`'s; who shares a file with whom is `sourc
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ from hfaria.rules.pending import Pending, count
 from hfaria.rules.route_health import RouteBook
 from hfaria.rules.sources import Sharing
 from hfaria.rules.verdict import final_failure
-from hfaria.rules.waiting import Waiting, find_wait
-from hfaria.rules.watchdog import bark, due_at
+from hfaria.rules.waiting import Waiting, find_wait, leaves_line_idle
+from hfaria.rules.watchdog import bark, wake_at
 from hfaria.rules.window import Window
 
 if TYPE_CHECKING:
@@ -83,20 +84,20 @@ class Scheduler:
 
     def wake_at(self) -> float | None:
         """Return when `Ticked` is due at the latest, or None if only events can change anything."""
-        due: float | None = None
-        for flight in self._flights.values():
-            if flight.phase is Phase.WAITING:
-                at = flight.ready_at
-            elif flight.phase is Phase.MOVING and not flight.has_own_client:
-                at = due_at(flight, self.policy)
-            else:
-                continue
-            due = at if due is None else min(due, at)
-        return due
+        return wake_at(self._flights.values(), self.policy)
 
     def waiting(self, now: float) -> Waiting | None:
         """Say what is waited for when nothing moves."""
         return find_wait(self._flights.values(), self._book, now)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether some transfer was not begun yet."""
+        return bool(self._pending)
+
+    def leaves_line_idle(self, now: float) -> bool:
+        """Tell whether nothing moves or is about to."""
+        return leaves_line_idle(self._flights.values(), self._pending, self._book, now)
 
     # --- the one entry -----------------------------------------------------------------------
 
@@ -126,9 +127,8 @@ class Scheduler:
                 case _:
                     self._on_transfer_event(event, commands)
         if not self._is_stopped:
-            if self._book.openings != openings:
-                for flight in self._flights.values():
-                    flight.ready_at = min(flight.ready_at, self.now)
+            for flight in self._flights.values() if self._book.openings != openings else ():
+                flight.ready_at = min(flight.ready_at, self.now)
             self._fill(commands)
             for flight in self._flights.values():
                 commands += self._sharing.seek(flight, self.now)
@@ -198,6 +198,7 @@ class Scheduler:
             self._book.leave(index, event.blob_name)
             commands += self._book.worked(index, self.now)
             flight.location = event.location
+            flight.located_at = self.now
             flight.reuses = 0
             flight.phase = Phase.LOCATED
         elif index in flight.asking:
@@ -206,27 +207,10 @@ class Scheduler:
     def _on_progress(self, flight: Flight, event: t.Progressed, commands: list[t.Command]) -> None:
         if flight.phase is not Phase.MOVING:
             return
-        if event.connections:
-            flight.was_connected = True
-            flight.hung_up_at = None
-        elif event.connections == 0 and flight.was_connected and flight.hung_up_at is None:
-            flight.hung_up_at = self.now
         self._sharing.on_hosts(flight, event.hosts, self.now)
-        held = event.held_bytes
-        if held == flight.held_bytes:
-            return
-        if flight.most_held_bytes is None:  # what an earlier run or attempt brought
-            flight.most_held_bytes = held
-        elif held > flight.most_held_bytes:
-            # Only bytes never held before are progress: a server that breaks off at the same place
-            # each time, or an engine that reads its control file late, would be tried for ever.
-            flight.most_held_bytes = held
-            flight.has_moved = True
-            flight.served |= {flight.route, *flight.sources}
+        if flight.note_progress(event, self.now):
             self._got_on(flight, commands)
             self._engine_deaths = 0
-        flight.held_bytes = held
-        flight.moved_at = self.now
 
     def _got_on(self, flight: Flight, commands: list[t.Command]) -> None:
         flight.got_on()
@@ -269,17 +253,18 @@ class Scheduler:
             return
         # The other source agrees byte for byte, and the digest is still wrong.
         self._leave_routes(flight)
-        detail = "another source sends the same wrong bytes"
         flight.served.add(flight.route)
         flight.checked_at = self.now
-        mismatch = t.Mismatched(flight.transfer.blob_name, detail, was_salvaged=False)
         flight.has_witness = True
+        detail = "another source sends the same wrong bytes"
+        mismatch = t.Mismatched(flight.transfer.blob_name, detail, was_salvaged=False)
         self._on_mismatch(flight, mismatch, commands)
 
     def _check(self, flight: Flight, commands: list[t.Command]) -> None:
         flight.served.add(flight.route)
         self._leave_routes(flight)
         flight.phase = Phase.CHECKING
+        flight.has_begun = False
         flight.checked_at = self.now
         commands.append(t.Check(flight.transfer))
 
@@ -312,12 +297,11 @@ class Scheduler:
         if flight.after_cancel is not None:
             self._on_failure(flight, flight.after_cancel, commands)
             return
-        target = flight.switch_to
+        target = flight.switch_to or (flight.route, None)
         self._leave_routes(flight)
         self._retry(flight)
-        if target is not None:
-            flight.route, flight.location = target
-            flight.phase = Phase.LOCATED
+        flight.route, flight.location = target
+        flight.phase = Phase.WAITING if flight.location is None else Phase.LOCATED
 
     # --- ends of attempts ----------------------------------------------------------------------
 
@@ -376,13 +360,17 @@ class Scheduler:
         for flight in self._pending.take(self._flights.values(), self.now):
             self._flights[flight.transfer.blob_name] = flight
         moving = count(self._flights.values(), Phase.MOVING, Phase.CANCELLING)
+        # One that is located anew at once keeps its place: its location may not last.
+        moving += Counter(each.is_large for each in self._flights.values() if each.keeps_place)
         before = len(self._flights)
         for flight in list(self._flights.values()):
             if flight.phase is Phase.WAITING and flight.ready_at <= self.now:
                 self._begin(flight, commands)
             if flight.phase is Phase.LOCATED:
                 jobs = self.window.jobs if flight.is_large else self.window.small_queue
-                if moving[flight.is_large] < jobs and self._move(flight, commands):
+                if flight.has_begun:
+                    self._move(flight, commands)
+                elif moving[flight.is_large] < jobs and self._move(flight, commands):
                     moving[flight.is_large] += 1
         return len(self._flights) == before
 
@@ -397,6 +385,7 @@ class Scheduler:
             return
         flight.waits_for = None if choice.why is None else (choice.route, choice.why)
         if flight.ready_at > self.now:
+            flight.has_begun = False
             return
         index, name = choice.route, flight.transfer.blob_name
         if flight.route != index:
@@ -439,6 +428,7 @@ class Scheduler:
                 return False
             self._book.take(flight.route, transfer.blob_name, connections=flight.connections)
         flight.phase = Phase.MOVING
+        flight.has_begun = True
         flight.leave_engine()
         flight.began_at = flight.moved_at = self.now
         silence = self.policy.silence_seconds(flight.failures_at.get(flight.route, 0))

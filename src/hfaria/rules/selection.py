@@ -1,4 +1,4 @@
-"""Which files of a listing are wanted, with exactly `hf download`'s meaning."""
+"""Which files of a listing are wanted: patterns with exactly `hf download`'s meaning, a variant."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub.utils import filter_repo_objects
 
 from hfaria.errors import EntryNotFound, UsageError
+from hfaria.rules.variants import group_files
 
 if TYPE_CHECKING:
     from hfaria.rules.listing import Listing, RemoteFile
@@ -17,30 +18,35 @@ if TYPE_CHECKING:
 class Selection:
     """Include and exclude patterns, or files and folders by name.
 
-    ``names`` must each be in the listing; patterns may match nothing.
+    ``names`` must each be in the listing; patterns may match nothing. A ``variant`` is picked
+    first, and the patterns choose among its files.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    variant: str | None = None
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing was left out on purpose."""
-        return not (self.include or self.exclude or self.names)
+        return not (self.include or self.exclude or self.names or self.variant)
 
     def apply(self, listing: Listing) -> tuple[RemoteFile, ...]:
         """Return the wanted files in the listing's order.
 
-        Raises `EntryNotFound` for a name that the listing lacks.
+        Raises `EntryNotFound` for a name that the listing lacks, and `VariantNotFound`.
         """
         if self.is_everything:
             return listing.files
         if self.names:
             return self._by_name(listing)
+        files = listing.files
+        if self.variant is not None:
+            files = group_files(files).pick(self.variant)
         return tuple(
             filter_repo_objects(
-                listing.files,
+                files,
                 allow_patterns=list(self.include) or None,
                 ignore_patterns=list(self.exclude) or None,
                 key=lambda file: file.path,
@@ -66,13 +72,22 @@ class Selection:
 
 
 def make_selection(
-    *, names: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...]
+    *,
+    names: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    variant: str | None = None,
 ) -> tuple[Selection, str | None]:
     """Combine what the user gave; the second value is a warning to show.
 
     As in `hf download`: filenames win over patterns, with a warning; a folder (``art/``) together
-    with patterns is a `UsageError`.
+    with patterns is a `UsageError`, and so are filenames together with a variant.
     """
+    if names and variant is not None:
+        raise UsageError(
+            f"filenames (`{names[0]}`) can't be combined with `--variant`",
+            hint="`--include` and `--exclude` choose among the files of a variant",
+        )
     folders = [name for name in names if name.endswith("/")]
     for flag, patterns in (("--include", include), ("--exclude", exclude)):
         if folders and patterns:
@@ -85,4 +100,4 @@ def make_selection(
             flag for flag, used in (("--include", include), ("--exclude", exclude)) if used
         )
         return Selection(names=names), f"{given} ignored, since filenames are given"
-    return Selection(include=include, exclude=exclude, names=names), None
+    return Selection(include, exclude, names, variant), None

@@ -84,3 +84,14 @@ def count(number: int, noun: str) -> str:
 def format_range(start: int, end: int) -> str:
     """Name the bytes from ``start`` up to, and not with, ``end``."""
     return f"byte {start}" if end == start + 1 else f"bytes {start}-{end - 1}"
+
+
+def format_age(seconds: float) -> str:
+    """Say how long ago something was, in one unit: ``just now``, ``5 min ago``, ``3 days ago``."""
+    if seconds < _MINUTE:
+        return "just now"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min ago"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR:.0f} h ago"
+    return f"{count(int(seconds // _DAY), 'day')} ago"

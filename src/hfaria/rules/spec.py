@@ -105,6 +105,16 @@ class RepoSpec:
         return f"{self.page_path}/resolve/{commit_hash}/{quote(path)}"
 
 
+def parse_folder_name(name: str) -> RepoSpec | None:
+    """Return the repo whose folder in a cache is called ``name``, or None."""
+    plural, _, rest = name.partition("--")
+    try:
+        spec = RepoSpec(rest.replace("--", "/"), RepoType(plural.removesuffix("s")))
+    except (ValueError, InvalidSpec):
+        return None
+    return spec if spec.folder_name == name else None
+
+
 def _is_revision(revision: str) -> bool:
     # A revision becomes a path below refs/, so git's own rules (git-check-ref-format) matter here.
     segments = revision.split("/")

@@ -9,9 +9,10 @@ from hfaria.rules.failures import Reason
 from hfaria.rules.flight import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from hfaria.rules.flight import Flight
+    from hfaria.rules.pending import Pending
     from hfaria.rules.route_health import RouteBook
 
 _SILENCE_SECONDS = 5.0
@@ -56,3 +57,17 @@ def find_wait(flights: Iterable[Flight], book: RouteBook, now: float) -> Waiting
     else:
         reason = f"{failure} ({host})"
     return Waiting(max(0.0, first_to_go.ready_at - now), reason)
+
+
+def leaves_line_idle(
+    flights: Collection[Flight], pending: Pending, book: RouteBook, now: float
+) -> bool:
+    """Tell whether no byte moves or is about to, and none will for longer than a hiccup."""
+    if not pending and all(
+        flight.phase is Phase.CHECKING
+        or (flight.phase is Phase.WAITING and flight.ready_at - now > _SILENCE_SECONDS)
+        for flight in flights
+    ):
+        return True
+    wait = find_wait(flights, book, now)
+    return wait is not None and (wait.is_over or wait.seconds > _SILENCE_SECONDS)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfaria.rules.failures import Failure, Reason
+from hfaria.rules.flight import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hfaria.rules.flight import Flight
     from hfaria.rules.retry import RetryPolicy
 
@@ -37,3 +40,17 @@ def bark(flight: Flight, policy: RetryPolicy, now: float) -> Failure | None:
     flight.stall_seconds = min(2 * flight.stall_seconds, policy.stall_seconds)
     flight.stalled_at = now
     return Failure(Reason.STALLED, f"{now - flight.moved_at:.0f} s")
+
+
+def wake_at(flights: Iterable[Flight], policy: RetryPolicy) -> float | None:
+    """Return when the first of the flights is due, or None if only events can change anything."""
+    due: float | None = None
+    for flight in flights:
+        if flight.phase is Phase.WAITING:
+            at = flight.ready_at
+        elif flight.phase is Phase.MOVING and not flight.has_own_client:
+            at = due_at(flight, policy)
+        else:
+            continue
+        due = at if due is None else min(due, at)
+    return due

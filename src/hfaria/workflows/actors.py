@@ -209,10 +209,11 @@ class Actors:
 
     def _check(self, transfer: Transfer) -> None:
         path = self._staged(transfer)
-        actual = self._digest(path, transfer)
+        marks: list[str] = []
+        actual = self._digest(path, transfer, marks)
         if actual == transfer.blob_name:
             partial.forget(self._partial(transfer))
-            self._publish(path, transfer)
+            self._publish(path, transfer, marks)
             return
         if path == self._partial(transfer) and partial.drop_salvaged(path):
             self.events.put(t.Mismatched(transfer.blob_name, "", was_salvaged=True))
@@ -225,18 +226,20 @@ class Actors:
 
     def _reuse(self, transfer: Transfer, source: Path) -> None:
         staged = self.store.stage_copy(source, self.files[transfer.blob_name])
-        if self._digest(staged, transfer) == transfer.blob_name:
-            self._publish(staged, transfer)
+        marks: list[str] = []
+        if self._digest(staged, transfer, marks) == transfer.blob_name:
+            self._publish(staged, transfer, marks)
             return
         staged.unlink()
         self.events.put(t.Wanted(transfer))
 
-    def _publish(self, staged: Path, transfer: Transfer) -> None:
+    def _publish(self, staged: Path, transfer: Transfer, marks: Sequence[str]) -> None:
         self.store.publish(
             staged,
             self.files[transfer.blob_name],
             self.plan.commit_hash,
             replace=self.replace,
+            marks=marks,
         )
         self.events.put(t.Published(transfer.blob_name))
 
@@ -309,10 +312,11 @@ class Actors:
             if verdict is True:
                 liars.append(route.endpoint.host)
         if liars:
-            said = f"{' and '.join(liars)} serves wrong bytes"
+            who = f"{' and '.join(liars)} serves wrong bytes"
         else:
-            said = f"{' or '.join(route.endpoint.host for route in suspects)} sent wrong bytes once"
-        self.tell(f"`{transfer.path}`: {said} ({where}); {command.route.endpoint.host}'s are right")
+            hosts = " or ".join(each.endpoint.host for each in suspects)
+            who = f"wrong bytes came once, from {hosts}"
+        self.tell(f"`{transfer.path}`: {who} ({where}); mended from {command.route.endpoint.host}")
 
     def _watch(self, command: t.Watch) -> None:
         wait_until_reachable(
@@ -325,10 +329,12 @@ class Actors:
 
     # --- places ----------------------------------------------------------------------------------
 
-    def _digest(self, path: Path, transfer: Transfer) -> str:
+    def _digest(self, path: Path, transfer: Transfer, marks: list[str] | None = None) -> str:
         if path.stat().st_size != transfer.size:
             return f"{path.stat().st_size} bytes"
-        return file_digest(path, blob_name=transfer.blob_name, is_cancelled=self.is_cancelled)
+        return file_digest(
+            path, blob_name=transfer.blob_name, is_cancelled=self.is_cancelled, marks=marks
+        )
 
     def _url(self, command: t.MoveDirect | t.Mend) -> str:
         if command.location is not None:

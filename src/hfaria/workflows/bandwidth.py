@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hfaria.rules.rate_limit import RateSchedule, format_rate, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hfaria.engine.mover import Mover
     from hfaria.hub.pace import Pace
     from hfaria.report.reporter import Reporter
 
@@ -23,6 +22,17 @@ def _local_time() -> datetime:
     return datetime.now()  # noqa: DTZ005 - windows are in local time
 
 
+class RateLimited(Protocol):
+    """What moves bytes and can be held to a rate: one engine's mover, or several."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has anything to move."""
+
+    def limit_rate(self, bytes_per_second: int | None) -> None:
+        """Hold it to a rate from now on; None is no limit."""
+
+
 @dataclass(slots=True)
 class Bandwidth:
     """Divides what the schedule allows now between the engine and our own client.
@@ -32,7 +42,7 @@ class Bandwidth:
     """
 
     schedule: RateSchedule
-    mover: Mover
+    mover: RateLimited
     pace: Pace
     reporter: Reporter
     clock: Callable[[], datetime] = _local_time

@@ -131,6 +131,25 @@ class Cataloguer:
         or can't be used, is said. What needs a token is asked for at the origin, unless the user
         trusts another endpoint with it.
         """
+        chosen, found, words = self._agree()
+        chosen, settled = self._list(chosen, found)
+        return Catalogue(
+            settled.listing,
+            settled.endpoint,
+            settled.trust,
+            chosen.head,
+            words,
+            settled.lacking,
+            sources=self._sources(found),
+        )
+
+    def head(self) -> Candidate:
+        """Resolve the revision, as `ask` does, and list nothing."""
+        chosen, _, _ = self._agree()
+        return chosen
+
+    def _agree(self) -> tuple[Candidate, tuple[Candidate, ...], tuple[Word, ...]]:
+        """Return whose commit counts, who else has something, and what everybody said."""
         words = self._ask_for_words()
         found = candidates(words)
         leading = authority(words, self.settings.trusted)
@@ -142,17 +161,7 @@ class Cataloguer:
         else:
             found = tuple(each for each in found if not each.head.needs_token)
             self._say_who_is_passed_over(words)
-        chosen = self._choose(found, words)
-        chosen, settled = self._list(chosen, found)
-        return Catalogue(
-            settled.listing,
-            settled.endpoint,
-            settled.trust,
-            chosen.head,
-            words,
-            settled.lacking,
-            sources=self._sources(found),
-        )
+        return self._choose(found, words), found, words
 
     def routes(self, catalogue: Catalogue) -> tuple[Route, ...]:
         """Return the endpoints to ask for bytes, in order, with what is known of their holdings."""

@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hfaria import __version__
-from hfaria.cache.filesystem import has_symlinks, nearest_existing, probe
-from hfaria.cache.hub_cache import HubCache
-from hfaria.cache.local_dir import LocalDir
-from hfaria.cache.store import hold_pull_lock
-from hfaria.engine.bridge import Bridge
-from hfaria.engine.mover import Mover
-from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
-from hfaria.hub.access import check_access
-from hfaria.hub.client import HubClient, Timeouts
-from hfaria.hub.token import token_source
-from hfaria.rules.layout import LocalDirLayout, RepoLayout
-from hfaria.rules.plan import Plan, make_plan
-from hfaria.rules.preflight import Filesystem, bytes_needed, device_name, find_problems
-from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
-from hfaria.rules.retry import RetryPolicy
-from hfaria.rules.selection import Selection
-from hfaria.rules.sizes import count, format_size
-from hfaria.rules.spec import is_commit
-from hfaria.rules.window import Window
-from hfaria.workflows.bandwidth import Bandwidth
-from hfaria.workflows.catalogue import Catalogue, Cataloguer
-from hfaria.workflows.engine_holder import EngineHolder
-from hfaria.workflows.patience import patiently
-from hfaria.workflows.transfer import Outcome, TransferRun
+from hfaria.workflows.access import open_client
+from hfaria.workflows.repo_pull import Preview, PullRequest, RepoPull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from hfaria.cache.store import Store
-    from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
-    from hfaria.rules.spec import RepoSpec
+    from hfaria.rules.receipt import Receipt
     from hfaria.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class PullRequest:
-    """What one pull is asked to do."""
-
-    spec: RepoSpec
-    selection: Selection = field(default_factory=Selection)
-    local_dir: Path | None = None
-    refetch: bool = False
-    """Fetch also what is published already, and replace it."""
-    token: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A plan that was not carried out, with what the destination would say to it."""
-
-    plan: Plan
-    path: Path
-    endpoint: str
-    filesystem: Filesystem
-    bytes_needed: int
-    problems: tuple[str, ...]
+__all__ = ["Preview", "PullRequest", "preview", "pull"]
 
 
 def pull(request: PullRequest, *, settings: Settings, reporter: Reporter) -> Receipt:
@@ -76,263 +24,21 @@ def pull(request: PullRequest, *, settings: Settings, reporter: Reporter) -> Rec
     Raises an `HfariaError`; after any of them, and after a crash, the same call goes on where this
     one stopped. Files that could not be had are told by `PartialPull`, which carries the receipt.
     """
-    with _session(request, settings, reporter) as session:
-        return session.pull()
+    with _repo_pull(request, settings, reporter) as repo_pull:
+        return repo_pull.run()
 
 
 def preview(request: PullRequest, *, settings: Settings, reporter: Reporter) -> Preview:
     """Return what `pull` would do; fetches the listing, writes nothing."""
-    with _session(request, settings, reporter) as session:
-        return session.preview()
+    with _repo_pull(request, settings, reporter) as repo_pull:
+        return repo_pull.preview()
 
 
 @contextmanager
-def _session(request: PullRequest, settings: Settings, reporter: Reporter) -> Iterator[_Session]:
-    client = HubClient(
-        trusted=settings.trusted,
-        token_source=token_source(request.token, may_use_stored=settings.may_use_stored_token),
-        user_agent=f"hfaria/{__version__}",
-        ca_bundle=settings.ca_bundle,
-        proxies=settings.proxies,
-        timeouts=Timeouts.within(settings.patience_seconds),
-        on_bad_token=lambda host: reporter.warn(
-            f"the token is not accepted by {host}; going on without it"
-        ),
-    )
-    session = _Session(request, settings, reporter, client)
-    try:
-        yield session
-    finally:
-        session.cataloguer.close()
-        client.close()
-
-
-class _Session:
-    """One pull with everything it talks to."""
-
-    def __init__(
-        self, request: PullRequest, settings: Settings, reporter: Reporter, client: HubClient
-    ) -> None:
-        self.request = request
-        self.settings = settings
-        self.reporter = reporter
-        self.client = client
-        self.started_at = time.monotonic()
-        self.policy = RetryPolicy.for_patience(settings.patience_seconds)
-        self.store = _make_store(request, settings)
-        self.cataloguer = Cataloguer(
-            client, request.spec, self.store, settings, self.policy, reporter
-        )
-
-    def preview(self) -> Preview:
-        catalogue = self._catalogue()
-        plan = self._plan(catalogue)
-        filesystem, problems = self._preflight(plan)
-        return Preview(
-            plan,
-            self.store.snapshot_path(plan.commit_hash).absolute(),
-            catalogue.endpoint.url,
-            filesystem,
-            bytes_needed(plan, filesystem),
-            problems,
-        )
-
-    def pull(self) -> Receipt:
-        catalogue = self._catalogue()
-        plan = self._plan(catalogue)
-        if not plan.files:
-            self.reporter.warn(f"no file of `{plan.spec.label}` is asked for: nothing matches")
-        if plan.is_complete and self._ref_is_right(plan):
-            return self._receipt(plan, catalogue, Outcome((), 0, 0, ()))
-        if self.settings.is_offline:
-            raise EndpointUnreachable(
-                f"offline, and {count(len(plan.to_link), 'file')} of `{plan.spec.label}` not here",
-                hint="unset HF_HUB_OFFLINE to fetch what is missing",
-            )
-        filesystem, problems = self._preflight(plan)
-        if problems:
-            raise _refusal(plan, problems)
-        self.reporter.note(_announcement(plan, filesystem, catalogue))
-        with hold_pull_lock(self.store):
-            plan = self._plan(catalogue)  # another pull may just have ended
-            if plan.transfers and catalogue.head is None:
-                catalogue = self.cataloguer.ask()
-                plan = self._plan(catalogue)  # its listing may be more than the one kept here
-            return self._carry_out(plan, catalogue)
-
-    def _carry_out(self, plan: Plan, catalogue: Catalogue) -> Receipt:
-        if plan.transfers and catalogue.needs_token:
-            patiently(
-                partial(
-                    check_access,
-                    self.client,
-                    plan.spec,
-                    plan.commit_hash,
-                    plan.transfers[-1],
-                    catalogue.endpoint,
-                ),
-                policy=self.policy,
-                reporter=self.reporter,
-            )
-        window = Window(jobs=self.settings.jobs, connections=self.settings.connections)
-        engine = EngineHolder(self.settings, self.reporter, self.store)
-        if any(map(window.is_large, plan.transfers)):
-            engine.check()
-        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
-        routes = self.cataloguer.routes(catalogue) if needs_bytes else ()
-        self.store.prepare(catalogue.listing)
-        with ExitStack() as stack:
-            stack.callback(engine.close)
-            bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
-            stack.callback(bridge.close)
-            mover = Mover(
-                partials=self.store.workspace.partials.absolute(),
-                start=engine.start,
-                connections=self.settings.connections,
-                scope=str(self.store.workspace.root.absolute()),
-                bridge=bridge if self.settings.proxies.need_bridge else None,
-            )
-            run = TransferRun(
-                plan=plan,
-                routes=routes,
-                store=self.store,
-                client=self.client,
-                mover=mover,
-                bandwidth=Bandwidth(
-                    self.settings.rate_schedule, mover, self.client.pace, self.reporter
-                ),
-                reporter=self.reporter,
-                policy=self.policy,
-                window=window,
-                replace=self.request.refetch,
-            )
-            outcome = run.run()
-            engine.close(is_idle=True)
-        receipt = self._receipt(plan, catalogue, outcome)
-        if not receipt.is_complete:
-            raise _incomplete(receipt)
-        self.store.finish(plan.commit_hash, plan.ref)
-        return receipt
-
-    def _catalogue(self) -> Catalogue:
-        known = self.cataloguer.known()
-        if known is not None:
-            return known
-        return self.cataloguer.offline() if self.settings.is_offline else self.cataloguer.ask()
-
-    def _plan(self, catalogue: Catalogue) -> Plan:
-        spec = self.request.spec
-        listing = catalogue.listing
-        files = self.request.selection.apply(listing)
-        for file in files:
-            device = device_name(file.path)
-            if device is not None:
-                raise UnsafePath(
-                    f"the listing names `{file.path}`: `{device}` is a device on Windows",
-                    hint=f"`--exclude '{file.path}'` pulls the rest",
-                )
-        return make_plan(
-            spec,
-            listing.commit_hash,
-            files,
-            self.store.view(files, listing.commit_hash),
-            ref=None if is_commit(spec.revision) else spec.revision,
-            refetch=self.request.refetch,
-        )
-
-    def _ref_is_right(self, plan: Plan) -> bool:
-        if plan.ref is None or self.request.local_dir is not None:
-            return True
-        return self.store.read_ref(plan.ref) == plan.commit_hash
-
-    def _preflight(self, plan: Plan) -> tuple[Filesystem, tuple[str, ...]]:
-        root = self.store.root
-        filesystem = probe(
-            root,
-            allow_symlinks=self.settings.allow_symlinks,
-            written_to=self.store.written_folders(),
-        )
-        if plan.is_complete:
-            return filesystem, filesystem.refusals
-        problems = find_problems(plan, filesystem, reserve=self.settings.reserve, folder=str(root))
-        return filesystem, problems
-
-    def _receipt(self, plan: Plan, catalogue: Catalogue, outcome: Outcome) -> Receipt:
-        failed_bytes = _failed_bytes(plan, outcome.failed)
-        return Receipt(
-            spec=plan.spec,
-            commit_hash=plan.commit_hash,
-            path=self.store.snapshot_path(plan.commit_hash).absolute(),
-            files=len(plan.files),
-            size=plan.size,
-            bytes_fetched=outcome.bytes_fetched,
-            bytes_reused=max(0, plan.size - failed_bytes - outcome.bytes_fetched),
-            endpoints=outcome.endpoints,
-            retries=outcome.retries,
-            seconds=time.monotonic() - self.started_at,
-            failed=outcome.failed,
-            waits=outcome.waits,
-            listing_trust=catalogue.trust,
-            listing_endpoint=catalogue.listed_by,
-        )
-
-
-def _make_store(request: PullRequest, settings: Settings) -> Store:
-    if request.local_dir is not None:
-        return LocalDir(LocalDirLayout(request.local_dir.expanduser()))
-    cache_dir = settings.cache_dir
-    existing = nearest_existing(cache_dir)
-    can_link = settings.allow_symlinks and (
-        not os.access(existing, os.W_OK) or has_symlinks(existing)
-    )
-    layout = RepoLayout(cache_dir, request.spec.folder_name)
-    return HubCache(layout, use_symlinks=can_link)
-
-
-def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:
-    """Say at once what will be fetched, from where, and that it fits."""
-    spec = plan.spec
-    files = count(len(plan.files), "file")
-    lines = [f"{spec.label} at {spec.revision}, commit {plan.commit_hash[:12]}"]
-    if plan.transfers:
-        staged = f", {format_size(plan.partial_bytes)} staged" if plan.partial_bytes else ""
-        lines.append(
-            f"{files}, {format_size(plan.size)}: fetching {format_size(plan.bytes_to_fetch)} from "
-            f"{catalogue.sources or catalogue.endpoint.host}{staged}"
-        )
-        lines.append(f"{format_size(filesystem.free_bytes)} free at the destination")
-    else:
-        lines.append(f"{files}, {format_size(plan.size)}: all of it is on this disk")
-    return "\n".join(lines)
-
-
-def _refusal(plan: Plan, problems: tuple[str, ...]) -> PreflightFailed:
-    if len(problems) == 1:
-        return PreflightFailed(problems[0], problems, hint=_preflight_hint(problems))
-    return PreflightFailed(
-        f"`{plan.spec.label}` can't be pulled here, for {len(problems)} reasons",
-        problems,
-        hint=_preflight_hint(problems),
-    )
-
-
-def _preflight_hint(problems: tuple[str, ...]) -> str | None:
-    if any("not enough space" in problem for problem in problems):
-        return "nothing was fetched; make room, take less with `--include`, or lower `--reserve`"
-    return "nothing was fetched"
-
-
-def _failed_bytes(plan: Plan, failed: tuple[FailedFile, ...]) -> int:
-    paths = {file.path for file in failed}
-    return sum({f.blob_name: f.size for f in plan.files if f.path in paths}.values())
-
-
-def _incomplete(receipt: Receipt) -> PartialPull:
-    failed = receipt.failed
-    first = failed[0]
-    message = f"{len(failed)} of {receipt.files} files are missing: `{first.path}` ({first.reason})"
-    if len(failed) > 1:
-        message += ", …"
-    if any(file.is_integrity for file in failed):
-        return CorruptPull(message, receipt)
-    return PartialPull(message, receipt)
+def _repo_pull(request: PullRequest, settings: Settings, reporter: Reporter) -> Iterator[RepoPull]:
+    with open_client(settings, reporter, request.token) as client:
+        repo_pull = RepoPull(request, settings=settings, reporter=reporter, client=client)
+        try:
+            yield repo_pull
+        finally:
+            repo_pull.close()

@@ -37,6 +37,8 @@ _TICK_SECONDS = 0.03
 _SLOW_TICK_SECONDS = 0.2
 _SHOW_SECONDS = 0.2
 _GATHER_SECONDS = 0.03
+_SOON_SECONDS = 1.5
+_LITTLE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class TransferRun:
     policy: RetryPolicy
     window: Window
     replace: bool
+    waits_since: float | None = field(init=False, default=None)
+    """Since when nothing got on, if that is so; by the monotonic clock."""
     _files: dict[str, list[RemoteFile]] = field(init=False)
     _scheduler: Scheduler = field(init=False)
     _actors: Actors = field(init=False)
@@ -71,11 +75,14 @@ class TransferRun:
     _tales: queue.SimpleQueue[str] = field(init=False, default_factory=queue.SimpleQueue)
     _reusing: set[str] = field(init=False, default_factory=set)
     _verifying: dict[str, Transfer] = field(init=False, default_factory=dict)
+    _unfinished: set[str] = field(init=False)
     _failed: list[FailedFile] = field(init=False, default_factory=list)
     _endpoints: dict[str, None] = field(init=False, default_factory=dict)
     _error: BaseException | None = field(init=False, default=None)
     _size: int = field(init=False)
     _bytes_done: int = field(init=False, default=0)
+    _held: int = field(init=False, default=0)
+    _rate: float = field(init=False, default=0.0)
     _files_done: int = field(init=False, default=0)
     _meter: RateMeter = field(init=False, default_factory=RateMeter)
     _shown_at: float = field(init=False, default_factory=time.monotonic)
@@ -83,6 +90,10 @@ class TransferRun:
 
     def __post_init__(self) -> None:
         self._size = self.plan.size
+        self._unfinished = {
+            each.blob_name
+            for each in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
+        }
         self._files = {}
         for file in self.plan.to_link:
             self._files.setdefault(file.blob_name, []).append(file)
@@ -102,19 +113,53 @@ class TransferRun:
 
     def run(self) -> Outcome:
         """Carry out the plan; raises `StoreError` or `EngineLost`. The outcome has failed files."""
+        self.client.on_allowance = self.allow
+        try:
+            self.begin()
+            while not self.step():
+                pass
+        finally:
+            self.close()
+        return self.outcome()
+
+    def begin(self) -> None:
+        """Make the entries of what is published, and have copies on this disk looked at."""
         self._link_what_is_here()
         self._bytes_done = self._size - sum(
             transfer.size
             for transfer in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
         )
-        self.client.on_allowance = self._allow
-        try:
-            for transfer, source in self.plan.reused:
-                self._reusing.add(transfer.blob_name)
-                self._actors.reuse(transfer, source)
-            self._loop()
-        finally:
-            self._actors.close()
+        for transfer, source in self.plan.reused:
+            self._reusing.add(transfer.blob_name)
+            self._actors.reuse(transfer, source)
+
+    def step(self, *, longest_wait: float = _SLOW_TICK_SECONDS) -> bool:
+        """Do one turn: take in what happened, judge it, obey. Returns whether it was the last one.
+
+        Waits for something to happen for ``longest_wait`` at most.
+        """
+        self.bandwidth.apply(time.monotonic())
+        events = [*self._drain(longest_wait), *self._poll(), t.Ticked()]
+        while True:
+            # What a command brings at once is judged at once.
+            events = self._obey(self._scheduler.handle(events, time.monotonic()))
+            if not events:
+                break
+        error = self._error or self._actors.error
+        if error is not None:
+            raise error
+        with suppress(queue.Empty):
+            while True:
+                self.reporter.warn(self._tales.get_nowait())
+        self._show()
+        return self._scheduler.is_done and not self._reusing
+
+    def close(self) -> None:
+        """Let every thread end; only what is being published is waited for."""
+        self._actors.close()
+
+    def outcome(self) -> Outcome:
+        """Return what came of it so far."""
         return Outcome(
             failed=tuple(self._failed),
             bytes_fetched=self._bytes_fetched,
@@ -128,17 +173,35 @@ class TransferRun:
         return tuple(sorted(waits, key=lambda wait: -wait.seconds))
 
     @property
-    def _bytes_fetched(self) -> int:
-        return self.mover.bytes_moved + self._actors.direct_bytes
+    def unfinished(self) -> frozenset[str]:
+        """Names of the blobs that are neither published nor given up."""
+        return frozenset(self._unfinished)
+
+    @property
+    def leaves_room(self) -> bool:
+        """Whether another pull could use the line: nothing moves here, or soon nothing will.
+
+        It takes about as long to begin another one: its engine, the first locations.
+        """
+        scheduler = self._scheduler
+        if scheduler.leaves_line_idle(time.monotonic()):
+            return True
+        left = self._size - self._held
+        return not scheduler.has_pending and left < max(_LITTLE, self._rate * _SOON_SECONDS)
 
     def _way(self, route: t.Route, location: t.Location) -> Proxy | None:
         return self.client.proxies.find(location.url, route.endpoint)
 
-    def _allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
+    def allow(self, endpoint: Endpoint, allowance: Allowance) -> None:
+        """Take in how many requests an endpoint still allows; may be called by any thread."""
         for route in self.routes:
             if route.endpoint == endpoint:
                 event = t.Allowed(route, allowance.remaining, allowance.reset_seconds)
                 self._events.put(event)
+
+    @property
+    def _bytes_fetched(self) -> int:
+        return self.mover.bytes_moved + self._actors.direct_bytes
 
     def _link_what_is_here(self) -> None:
         pending = {transfer.blob_name for transfer in self.plan.transfers}
@@ -147,37 +210,18 @@ class TransferRun:
         self.store.link(here, self.plan.commit_hash)
         self._files_done = len(self.plan.files) - len(self.plan.to_link) + len(here)
 
-    # --- the loop ------------------------------------------------------------------------------
+    # --- one turn ------------------------------------------------------------------------------
 
-    def _loop(self) -> None:
-        scheduler = self._scheduler
-        while True:
-            self.bandwidth.apply(time.monotonic())
-            events = [*self._drain(), *self._poll(), t.Ticked()]
-            while True:
-                # What a command brings at once is judged at once.
-                events = self._obey(scheduler.handle(events, time.monotonic()))
-                if not events:
-                    break
-            error = self._error or self._actors.error
-            if error is not None:
-                raise error
-            with suppress(queue.Empty):
-                while True:
-                    self.reporter.warn(self._tales.get_nowait())
-            self._show()
-            if scheduler.is_done and not self._reusing:
-                return
-
-    def _drain(self) -> list[t.Event]:
-        wait = _TICK_SECONDS if self.mover.is_busy else _SLOW_TICK_SECONDS
+    def _drain(self, longest_wait: float) -> list[t.Event]:
+        wait = min(longest_wait, _TICK_SECONDS if self.mover.is_busy else _SLOW_TICK_SECONDS)
         wake_at = self._scheduler.wake_at()
         if wake_at is not None:
             wait = min(wait, max(0.0, wake_at - time.monotonic()))
         events: list[t.Event] = []
         with suppress(queue.Empty):
             events.append(self._events.get(timeout=max(wait, 0.001)))
-            time.sleep(_GATHER_SECONDS)  # others follow on its heels: judge them together
+            # Others follow on its heels: judge them together.
+            time.sleep(min(_GATHER_SECONDS, longest_wait))
             while True:
                 events.append(self._events.get_nowait())
         for event in events:
@@ -187,8 +231,11 @@ class TransferRun:
     def _note_end(self, event: t.Event) -> None:
         self._actors.note_end(event)
         if isinstance(event, t.Published):
-            self._verifying.pop(event.blob_name, None)
+            verified = self._verifying.pop(event.blob_name, None)
+            if verified is not None:
+                self.mover.forget_deliveries(verified)
             self._reusing.discard(event.blob_name)
+            self._unfinished.discard(event.blob_name)
             files = self._files[event.blob_name]
             self._files_done += len(files)
             self._bytes_done += files[0].size
@@ -287,6 +334,7 @@ class TransferRun:
         self._endpoints[route.endpoint.url] = None
 
     def _give_up(self, command: t.GiveUp) -> None:
+        self._unfinished.discard(command.transfer.blob_name)
         for file in self._files[command.transfer.blob_name]:
             reason = str(command.failure)
             is_integrity = command.failure.reason is Reason.MISMATCH
@@ -314,9 +362,13 @@ class TransferRun:
             + sum(self._actors.direct.values())
             + sum(each.size for each in verifying if each.blob_name not in self._actors.direct)
         )
-        rate = self._meter.add(now, self._bytes_fetched)
+        self._held = min(held, self._size)
+        self._rate = rate = self._meter.add(now, self._bytes_fetched)
         waiting = self._scheduler.waiting(now)
-        if waiting is not None:
+        if waiting is None:
+            self.waits_since = None
+        else:
+            self.waits_since = now if self.waits_since is None else self.waits_since
             self._waited[waiting.reason] = self._waited.get(waiting.reason, 0.0) + since
         active = [
             ActiveTransfer(transfer.label, transfer.size, done, speed)
@@ -331,7 +383,7 @@ class TransferRun:
             Progress(
                 files_done=self._files_done,
                 files=len(self.plan.files),
-                held=min(held, self._size),
+                held=self._held,
                 size=self._size,
                 rate=rate,
                 active=tuple(active),

@@ -1,0 +1,164 @@
+"""Groups of options that several commands share, each handed over as one value."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hfaria.cli.options import read_token
+from hfaria.errors import UsageError
+from hfaria.report.reporter import Reporter, make_reporter
+from hfaria.rules.spec import RepoType
+from hfaria.rules.staleness import Stale
+from hfaria.settings import DEFAULT_PATIENCE_SECONDS, Overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hfaria.redact import Secret
+    from hfaria.settings import Settings
+
+    Command = Callable[..., Any]
+
+TOKEN_WARNING = "a token on the command line is visible to other users; prefer HF_TOKEN"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Whom to ask, and with which token."""
+
+    endpoints: tuple[str, ...] = ()
+    use_origin: bool | None = None
+    stale: str | None = None
+    trusted_endpoints: tuple[str, ...] = ()
+    token: str | None = None
+    token_file: Path | None = None
+    patience: str | None = None
+
+    def overrides(self, cache_dir: Path | None = None) -> Overrides:
+        """Return what it says about settings."""
+        return Overrides(
+            cache_dir=cache_dir,
+            endpoints=self.endpoints,
+            use_origin=self.use_origin,
+            stale=self.stale,
+            trusted_endpoints=self.trusted_endpoints,
+            patience=self.patience,
+        )
+
+    def secret(self, reporter: Reporter) -> Secret | None:
+        """Return the token that was given; warns about one that others can see."""
+        secret = read_token(self.token, self.token_file)
+        if self.token is not None:
+            reporter.warn(TOKEN_WARNING)
+        return secret
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What to print."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    def reporter(self, settings: Settings) -> Reporter:
+        """Return who shows progress on stderr."""
+        return make_reporter(sys.stderr, is_quiet=self.quiet, show_progress=settings.show_progress)
+
+
+_ASKING = (
+    click.option(
+        "--endpoint",
+        "endpoints",
+        multiple=True,
+        metavar="URL",
+        help="Hub or mirror, or a short name; repeatable, in order.  [default: HF_ENDPOINT]",
+    ),
+    click.option(
+        "--origin/--no-origin",
+        "use_origin",
+        default=None,
+        help="Ask the origin after all others.  [default: yes]",
+    ),
+    click.option(
+        "--stale",
+        type=click.Choice([each.value for each in Stale]),
+        help="When the first endpoint is behind: take its commit, the origin's, or fail."
+        "  [default: say it and take the newest]",
+    ),
+    click.option(
+        "--trust-endpoint",
+        "trusted_endpoints",
+        multiple=True,
+        metavar="URL",
+        help="An endpoint besides the origin that may see the token; repeatable.",
+    ),
+    click.option("--token", help="Token; visible to other users of this machine: prefer HF_TOKEN."),
+    click.option(
+        "--token-file", type=click.Path(path_type=Path), help="File that holds the token."
+    ),
+    click.option(
+        "--patience",
+        metavar="TIME",
+        help="Give up after so long without any byte: 90s, 30m, 2h, forever."
+        f"  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
+    ),
+)
+_SAYING = (
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only what is asked for."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+)
+
+cache_option = click.option(
+    "--dest",
+    "--cache-dir",
+    "cache_dir",
+    type=click.Path(path_type=Path, file_okay=True),
+    help="The Hugging Face cache.  [default: HF_HUB_CACHE]",
+)
+repo_type_option = click.option(
+    "--repo-type",
+    "--type",
+    type=click.Choice([kind.value for kind in RepoType]),
+    help="Kind of repo.  [default: model]",
+)
+revision_option = click.option("--revision", help="Branch, tag, PR ref or commit.  [default: main]")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do it; without, only show it.")
+
+
+def asking_options(command: Command) -> Command:
+    """Add the options that say whom to ask; they arrive as ``asking``."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
+        names = Asking.__dataclass_fields__
+        asking = Asking(**{name: given.pop(name) for name in names})
+        return command(asking=asking, **given)
+
+    return _decorate(wrapped, _ASKING)
+
+
+def saying_options(command: Command) -> Command:
+    """Add `--json`, `-q` and `--debug`; they arrive as ``saying``."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
+        given.pop("debug")  # read before parsing, so that it covers parsing too
+        saying = Saying(given.pop("as_json"), given.pop("quiet"))
+        if saying.as_json and saying.quiet:
+            raise UsageError("`--json` and `-q` can't be used together")
+        return command(saying=saying, **given)
+
+    return _decorate(wrapped, _SAYING)
+
+
+def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

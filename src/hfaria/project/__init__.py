@@ -1,0 +1,1 @@
+"""The user's own files beside their code: the manifest, and the lock that belongs to it."""

@@ -96,7 +96,10 @@ def first_words(text: str) -> set[str]:
 def commands(group: click.Command, path: str = "hfaria") -> Iterator[tuple[str, click.Command]]:
     yield path, group
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
             yield from commands(command, f"{path} {name}")
 
 
@@ -370,7 +373,7 @@ def test_a_shown_command_is_understood(
     shown: tuple[dict[str, str], list[str]], tmp_path: Path
 ) -> None:
     environ, (name, *arguments) = shown
-    context = cli.commands[name].make_context(name, list(arguments))
+    context = COMMANDS[f"hfaria {name}"].make_context(name, list(arguments))
     given = {**pull_command.make_context("pull", ["org/name"]).params, **context.params}
     kind = given["repo_type"]
     _, names = parse_reference(

@@ -6,54 +6,57 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from importlib import import_module
 
 import click
 
 from hfaria import __version__
-from hfaria.cli.adopt import adopt_command
-from hfaria.cli.clean import clean_command
-from hfaria.cli.doctor import doctor_command
-from hfaria.cli.files import files_command
-from hfaria.cli.hfd import hfd_command
-from hfaria.cli.kept import ls_command, verify_command
-from hfaria.cli.lock import lock_command
-from hfaria.cli.manifest import add_command, remove_command
-from hfaria.cli.mirrors import mirrors_command
-from hfaria.cli.outdated import outdated_command
-from hfaria.cli.preload import preload_command
-from hfaria.cli.pull import pull_command
 from hfaria.cli.render import EXIT_CODES, print_error
-from hfaria.cli.repair import repair_command
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.redact import redact
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_CONTEXT, epilog=EXIT_CODES)
+# Each command's module is imported when it is asked for: most need half of the others' packages.
+_COMMANDS = {
+    "pull": "pull:pull_command",
+    "preload": "preload:preload_command",
+    "lock": "lock:lock_command",
+    "add": "manifest:add_command",
+    "remove": "manifest:remove_command",
+    "files": "files:files_command",
+    "ls": "kept:ls_command",
+    "verify": "kept:verify_command",
+    "repair": "repair:repair_command",
+    "outdated": "outdated:outdated_command",
+    "clean": "clean:clean_command",
+    "adopt": "adopt:adopt_command",
+    "hfd": "hfd:hfd_command",
+    "mirrors": "mirrors:mirrors_command",
+    "doctor": "doctor:doctor_command",
+}
+
+
+class _Commands(click.Group):
+    """A group that knows its commands by name, in the order of the help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's form
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command = getattr(import_module(f"hfaria.cli.{module}"), name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT, epilog=EXIT_CODES)
 @click.version_option(__version__, "--version", message="hfaria %(version)s")
 def cli() -> None:
     """Fetch Hugging Face repos: resumable, verified, laid out as a Hugging Face cache."""
-
-
-for _command in (
-    pull_command,
-    preload_command,
-    lock_command,
-    add_command,
-    remove_command,
-    files_command,
-    ls_command,
-    verify_command,
-    repair_command,
-    outdated_command,
-    clean_command,
-    adopt_command,
-    hfd_command,
-    mirrors_command,
-    doctor_command,
-):
-    cli.add_command(_command)
 
 
 def run(arguments: list[str]) -> ExitCode:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from hfaria.cache.adoption import take_partials
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
-from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hfaria.engine.bridge import Bridge
     from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
@@ -282,7 +282,7 @@ class RepoPull:
                 reporter=self.reporter,
             )
         engine = EngineHolder(self.settings, self.reporter, self.store)
-        bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
+        bridge = self._bridge()
         try:
             if any(map(self.window.is_large, plan.transfers)):
                 engine.check()
@@ -296,7 +296,7 @@ class RepoPull:
                 start=engine.start,
                 connections=self.settings.connections,
                 scope=str(self.store.workspace.root.absolute()),
-                bridge=bridge if self.settings.proxies.need_bridge else None,
+                bridge=bridge,
             )
             yield TransferRun(
                 plan=plan,
@@ -313,7 +313,15 @@ class RepoPull:
             engine.close(is_idle=True)
         finally:
             engine.close()
-            bridge.close()
+            if bridge is not None:
+                bridge.close()
+
+    def _bridge(self) -> Bridge | None:
+        if not self.settings.proxies.need_bridge:
+            return None
+        from hfaria.engine.bridge import Bridge  # noqa: PLC0415 - with asyncio, and rarely needed
+
+        return Bridge(ca_bundle=self.settings.engine_ca_bundle)
 
     def _own_bandwidth(self, mover: Mover) -> Bandwidth:
         return Bandwidth(self.settings.rate_schedule, mover, self.client.pace, self.reporter)

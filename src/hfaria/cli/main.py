@@ -18,25 +18,26 @@ from hfaria.redact import redact
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-# Each command's module is imported when it is asked for: most need half of the others' packages.
+# What a line of the help says of each command, and where it is. Its module is imported when it is
+# asked for: most commands need half of the others' packages.
 _COMMANDS = {
-    "pull": "pull:pull_command",
-    "preload": "preload:preload_command",
-    "lock": "lock:lock_command",
-    "add": "manifest:add_command",
-    "remove": "manifest:remove_command",
-    "files": "files:files_command",
-    "ls": "kept:ls_command",
-    "verify": "kept:verify_command",
-    "repair": "repair:repair_command",
-    "outdated": "outdated:outdated_command",
-    "clean": "clean:clean_command",
-    "adopt": "adopt:adopt_command",
-    "hfd": "hfd:hfd_command",
-    "bundle": "bundle_commands:bundle_group",
-    "inventory": "inventory:inventory_command",
-    "mirrors": "mirrors:mirrors_command",
-    "doctor": "doctor:doctor_command",
+    "pull": ("Fetch a repo, verified; rerun to resume.", "pull:pull_command"),
+    "preload": ("Fetch all repos of a manifest, as locked.", "preload:preload_command"),
+    "lock": ("Lock the manifest's repos to their commits.", "lock:lock_command"),
+    "add": ("Add a repo to the manifest, or change it.", "manifest:add_command"),
+    "remove": ("Remove a repo from the manifest.", "manifest:remove_command"),
+    "files": ("Show a repo's files, sorted into variants.", "files:files_command"),
+    "ls": ("Show what the cache holds.", "kept:ls_command"),
+    "verify": ("Compare repos with their listings, offline.", "kept:verify_command"),
+    "repair": ("Verify repos, and fetch what is wrong.", "repair:repair_command"),
+    "outdated": ("Compare cached branches with upstream.", "outdated:outdated_command"),
+    "clean": ("Show what no reader needs, and remove it.", "clean:clean_command"),
+    "adopt": ("Take over what other tools fetched.", "adopt:adopt_command"),
+    "hfd": ("Fetch a repo with the options of hfd.sh.", "hfd:hfd_command"),
+    "bundle": ("Carry a cache to a machine without network.", "bundle_commands:bundle_group"),
+    "inventory": ("Write down what a cache has, for a bundle.", "inventory:inventory_command"),
+    "mirrors": ("Probe endpoints, and say which to ask first.", "mirrors:mirrors_command"),
+    "doctor": ("Check all that a pull needs.", "doctor:doctor_command"),
 }
 
 
@@ -47,12 +48,15 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        place = _COMMANDS.get(cmd_name)
-        if place is None:
+        if cmd_name not in _COMMANDS:
             return None
-        module, _, name = place.partition(":")
+        module, _, name = _COMMANDS[cmd_name][1].partition(":")
         command = getattr(import_module(f"hfaria.cli.{module}"), name)
         return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (text, _) in _COMMANDS.items()])
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT, epilog=EXIT_CODES)

@@ -15,6 +15,10 @@ _NAMES = (
     # Networks that fail, each in one run.
     *("bad_line", "outages", "signed_urls", "rate_limits", "flipped_bytes", "stale_mirror"),
     *("two_mirrors", "fail_over"),
+    # Several repos in one run.
+    *("preload_flaky", "preload_rerun", "preload_gaps"),
+    # What is on the disk already.
+    *("verify", "repair", "adopt"),
 )
 
 

@@ -93,6 +93,10 @@ class ManifestNotFound(UsageError):
     hint = "`hfaria add REPO_ID` makes one, or name its path"
 
 
+class MalformedBundle(UsageError):
+    """A stick holds no bundle, or one that hfaria did not write."""
+
+
 # --- jobs ------------------------------------------------------------------------------------
 
 
@@ -202,6 +206,25 @@ class MissingContent(HfariaError):
     hint = "`hfaria repair` fetches what is missing"
 
 
+class BundleDamaged(IntegrityError):
+    """Bytes on a stick, or beside it in the cache, are not what the bundle says."""
+
+
+# --- bundles ---------------------------------------------------------------------------------
+
+
+class BundleIncomplete(HfariaError):
+    """All that a stick has was done, and more is needed."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class BundleRefused(HfariaError):
+    """Trust, policy or prerequisites don't allow a bundle."""
+
+    exit_code = ExitCode.POLICY
+
+
 # --- the engine ------------------------------------------------------------------------------
 
 
@@ -256,3 +279,52 @@ class AlreadyRunning(DestinationError):
     """Another pull holds this repo's lock."""
 
     hint = "wait for it to end, or stop it; two pulls must not share partial files"
+
+
+# --- bundles: writing them ----------------------------------------------------------------------
+
+
+class CorruptCache(IntegrityError):
+    """A file of the cache is not what its blob name says; nothing wrong went onto a stick."""
+
+    hint = "your cache is corrupt: `hfaria pull --force-download` fetches the repo anew"
+
+
+class StickChanged(IntegrityError):
+    """A stick gives back other bytes than were written to it."""
+
+    hint = "the stick may be broken, or smaller than it says; rerun, or use another one"
+
+
+class NotCached(BundleIncomplete):
+    """The cache does not hold what is to be bundled."""
+
+    hint = "pull it first, with the network at hand"
+
+
+class UnsafeCache(DestinationError):
+    """A cache has links that lead out of it, or things that are no files."""
+
+    hint = "nothing was copied; look at how this link came to be in your cache"
+
+
+class StickRefused(DestinationError):
+    """A stick can't be written, or holds files that are not this set's."""
+
+
+class StickGone(BundleIncomplete):
+    """A stick stopped answering while it was in use."""
+
+    hint = "nothing in the cache is damaged; put the stick back and run the same command"
+
+
+class SticksMissing(BundleIncomplete):
+    """All that could be done with the sticks at hand is done; the set needs more of them."""
+
+
+class UnknownBase(BundleRefused):
+    """What the target is said to have can't be relied on."""
+
+
+class SigningFailed(BundleRefused):
+    """The program that signs did not."""

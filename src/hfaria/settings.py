@@ -121,6 +121,8 @@ class Settings:
     is_offline: bool
     may_use_stored_token: bool
     show_progress: bool
+    state_dir: Path
+    """Where the state of jobs is, and which bundles were made."""
     engine_environ: Mapping[str, str] = field(repr=False)
     """The environment as it is; the engine's process gets it less its proxy variables."""
     proxies: Proxies
@@ -129,8 +131,6 @@ class Settings:
     """Makes `endpoints` of other names and URLs, each with who named it."""
     config_path: Path | None = None
     """The config file, if there is one."""
-    state_dir: Path = field(default_factory=Path)
-    """Where jobs keep their state."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -242,15 +242,6 @@ def environment_of_job(
     return without_secrets(env, names=JOB_VARIABLES, secrets=SECRET_VARIABLES)
 
 
-def _state_dir(env: Mapping[str, str], config: Mapping[str, Any]) -> Path:
-    named = env.get("HFARIA_STATE_DIR") or config.get("state_dir")
-    if named:
-        return Path(named).expanduser()
-    from platformdirs import user_state_path  # noqa: PLC0415 - only when it is needed
-
-    return user_state_path("hfaria")
-
-
 def _read_config(env: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
     named = env.get("HFARIA_CONFIG")
     if named:
@@ -310,6 +301,16 @@ def _cache_dir(overrides: Overrides, env: Mapping[str, str], config: Mapping[str
         return _expanded(home) / "hub"
     base = env.get("XDG_CACHE_HOME") or "~/.cache"
     return _expanded(base) / "huggingface" / "hub"
+
+
+def _state_dir(env: Mapping[str, str], config: Mapping[str, Any]) -> Path:
+    if env.get("HFARIA_STATE_DIR"):
+        return _expanded(env["HFARIA_STATE_DIR"])
+    if config.get("state_dir"):
+        return Path(config["state_dir"]).expanduser()
+    from platformdirs import user_state_path  # noqa: PLC0415 - only when it is needed
+
+    return user_state_path("hfaria", appauthor=False)
 
 
 def _expanded(text: str) -> Path:

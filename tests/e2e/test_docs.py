@@ -17,7 +17,6 @@ import pytest
 import hfaria
 from hfaria import errors, settings
 from hfaria.cli.main import cli
-from hfaria.cli.pull import pull_command
 from hfaria.errors import ExitCode, HfariaError
 from hfaria.project.lock_file import load_lock
 from hfaria.project.manifest_file import load_manifest
@@ -97,7 +96,10 @@ def first_words(text: str) -> set[str]:
 def commands(group: click.Command, path: str = "hfaria") -> Iterator[tuple[str, click.Command]]:
     yield path, group
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
             yield from commands(command, f"{path} {name}")
 
 
@@ -137,7 +139,7 @@ def test_the_options_that_exist_are_those_that_are_documented(path: str) -> None
     ],
 )
 def test_a_documented_default_is_the_default(option: str, default: object) -> None:
-    text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    text = section((REFERENCE / "cli.md").read_text(encoding="utf-8"), "## hfaria pull")
     found = [row[1] for row in rows(text) if option in first_words(f"\n|{row[0]}|\n")]
     meanings = [each for each in found if "as for `hfaria pull`" not in each]
     assert meanings
@@ -358,7 +360,9 @@ SHOWN = list(
 _ELSEWHERE = ("http://", "https://", "/", "~", "meta-llama/", *KNOWN_MIRRORS)
 
 
-def is_runnable(environ: Mapping[str, str], arguments: Iterable[str]) -> bool:
+def is_runnable(environ: Mapping[str, str], arguments: list[str]) -> bool:
+    if arguments[0] != "pull":
+        return False  # sticks, and files that come back from elsewhere
     return not any(word.startswith(_ELSEWHERE) for word in (*environ.values(), *arguments))
 
 
@@ -366,13 +370,30 @@ def shown_id(shown: tuple[dict[str, str], list[str]]) -> str:
     return " ".join([*shown[0], *shown[1]])
 
 
+def parsed(arguments: list[str]) -> tuple[click.Command, dict[str, object]]:
+    """Return the command that is meant, and its parameters; raises if click refuses them."""
+    command: click.Command = cli
+    rest = list(arguments)
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), rest.pop(0))
+        assert found is not None
+        command = found
+    return command, command.make_context(command.name, rest).params
+
+
 @pytest.mark.parametrize("shown", SHOWN, ids=shown_id)
-def test_a_shown_command_is_understood(
+def test_a_shown_command_is_understood(shown: tuple[dict[str, str], list[str]]) -> None:
+    command, _ = parsed(shown[1])
+    assert command is not cli
+
+
+@pytest.mark.parametrize("shown", [one for one in SHOWN if one[1][0] == "pull"], ids=shown_id)
+def test_what_a_shown_pull_names_can_be(
     shown: tuple[dict[str, str], list[str]], tmp_path: Path
 ) -> None:
-    environ, (name, *arguments) = shown
-    context = cli.commands[name].make_context(name, list(arguments))
-    given = {**pull_command.make_context("pull", ["org/name"]).params, **context.params}
+    environ = shown[0]
+    context = COMMANDS["hfaria pull"].make_context("pull", shown[1][1:])
+    given = context.params
     kind = given["repo_type"]
     _, names = parse_reference(
         given["reference"],
@@ -537,3 +558,21 @@ def test_the_checks_that_are_made_are_those_that_are_documented(documented_hub: 
     documented = {name for row in table for name in row[0].split(", ")}
     made = {check["name"] for check in documented_hub.run("doctor", "--json").document["checks"]}
     assert made | {"tls"} == documented  # the loopback Hub speaks plain HTTP here
+
+
+@pytest.mark.aria2
+@pytest.mark.parametrize(
+    ("heading", "arguments"),
+    [
+        ("## A bundle's plan: `hfaria bundle create --plan-only --json`", ["--plan-only"]),
+        ("## A bundle: `hfaria bundle create --json`", []),
+    ],
+)
+def test_the_keys_of_a_bundles_document_are_those_that_are_documented(
+    heading: str, arguments: list[str], documented_hub: User, tmp_path: Path
+) -> None:
+    command = ["bundle", "create", "org/name", "--to", str(tmp_path), "--json", *arguments]
+    run = documented_hub.having(HFARIA_STATE_DIR=str(tmp_path / "state")).run(*command)
+    assert run.code == 0, run.stderr
+    text = (REFERENCE / "json.md").read_text(encoding="utf-8")
+    assert first_words(section(text, heading)) == set(run.document)

@@ -36,6 +36,8 @@ def test_the_variants_are_shown_with_what_a_pull_would_bring(user: User) -> None
     assert "  Q4_K_M   40.0 kB  1 file of gguf\n" in run.stdout
     assert "  Q8_0     80.0 kB  2 files of gguf\n" in run.stdout
     assert all(len(line) <= 80 for line in run.stdout.splitlines())
+    assert "name-Q4_K_M.gguf" not in run.stdout
+    assert "   40.0 kB  name-Q4_K_M.gguf" in user.run("files", QUANTISED.repo_id, "--all").stdout
     assert not user.cache.exists()
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,8 +32,6 @@ from support.cli import refused, user_of, wait_until
 from support.trees import assert_clean, assert_holds, assert_nothing_left, tree_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loopback_hub import LoopbackHub, RepoSpec
     from loopback_hub.effects import Effect
     from loopback_hub.faults import MatchKind
@@ -513,6 +512,36 @@ def test_a_repo_may_have_its_own_endpoint(project: Project, hub: LoopbackHub) ->
     by_id = {each["repo_id"]: each["endpoints"] for each in document["repos"]}
     assert by_id["org/tts"] == [hub.url("mirror")]
     assert by_id["org/speech"] == [hub.url("origin")]
+
+
+def test_a_variant_is_picked_and_locked_as_such(project: Project, hub: LoopbackHub) -> None:
+    quantised = {
+        f"chat-{name}.gguf": Generated(seed, 50_000)
+        for seed, name in enumerate(("Q4_K_M", "Q8_0"), start=30)
+    }
+    hub.put_repo(repo("org/chat-GGUF", {"config.json": b"{}", **quantised}))
+    project.manifest.write_text(
+        '[[repo]]\nid = "org/chat-GGUF"\nvariant = "Q4_K_M"\n', encoding="utf-8"
+    )
+    document = project.preloaded("--json").document
+    snapshot = Path(document["repos"][0]["path"])
+    assert sorted(path.name for path in snapshot.iterdir()) == ["chat-Q4_K_M.gguf", "config.json"]
+    assert 'variant = "Q4_K_M"' in project.lock.read_text(encoding="utf-8")
+    hub.reset_records()
+    assert project.preloaded("--frozen", "--json").document["digest"] == document["digest"]
+    assert hub.records == ()
+
+
+def test_without_symlinks_each_repo_holds_what_it_shares(
+    project: Project, hub: LoopbackHub
+) -> None:
+    somebody = Project(project.folder, project.user.having(HF_HUB_DISABLE_SYMLINKS="1"))
+    somebody.preloaded()
+    for spec in SET:
+        assert_holds(somebody.snapshot(spec), spec)
+    hub.reset_records()
+    assert somebody.preloaded("-q").stdout == ""
+    assert hub.records == ()
 
 
 def test_a_fault_of_the_manifest_is_one_line_with_its_place(project: Project) -> None:

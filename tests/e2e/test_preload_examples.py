@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -25,7 +26,9 @@ def blocks(kind: str) -> list[str]:
 def understand(words: list[str]) -> None:
     program, command, *arguments = words
     assert program.rpartition("/")[2] == "hfaria"
-    cli.commands[command].make_context(command, arguments)
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    found.make_context(command, arguments)
 
 
 def containers(document: dict[str, Any]) -> list[dict[str, Any]]:

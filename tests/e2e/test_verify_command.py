@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,9 +179,65 @@ def test_a_repo_that_is_not_here_is_an_error(user: User) -> None:
 
 def test_a_cache_that_nobody_may_write_is_verified(user: User) -> None:
     repo = user.cache / "models--org--model"
-    (repo / ".hfaria/verified.jsonl").unlink()
-    (repo / ".hfaria").rmdir()
+    shutil.rmtree(repo / ".hfaria")
     (repo / ".hfaria").touch()  # root may write anywhere: a file in the way refuses everybody
     run = user.run("verify")
     assert run.code == 0, run.stderr
     assert "org/model: right" in run.stdout
+
+
+# --- against a lock -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lock(user: User) -> str:
+    """A lock of the model, without its weights; the cache has all of it."""
+    manifest = user.home / "hfaria.toml"
+    text = f'[[repo]]\nid = "{MODEL.repo_id}"\nexclude = ["*.safetensors"]\n'
+    manifest.write_text(text, encoding="utf-8")
+    run = user.run("lock", "--manifest", str(manifest))
+    assert run.code == 0, run.stderr
+    return str(user.home / "hfaria.lock")
+
+
+def test_a_cache_is_held_to_a_lock_and_nothing_else_counts(
+    hub: LoopbackHub, user: User, lock: str
+) -> None:
+    hub.put_repo(DATA)
+    user.pulled("hf://datasets/org/data")
+    hub.reset_records()
+    with (snapshot(user) / "model.safetensors").open("r+b") as file:
+        file.write(b"oops")
+    assert user.run("verify").code == 4
+    run = user.run("verify", "--lock", lock)
+    assert run.code == 0, run.stderr
+    assert "org/model: right; 4 files" in run.stdout
+    (snapshot(user) / "vocab.txt").unlink()
+    assert user.run("verify", "--lock", lock).code == 3
+    assert hub.requests() == ()
+
+
+def test_a_locked_commit_that_is_not_here_is_missing(user: User, lock: str) -> None:
+    empty = user.having(HF_HUB_CACHE=str(user.home / "empty"))
+    run = empty.run("verify", "--lock", lock)
+    assert run.code == 3
+    assert "5 files at" in run.stdout
+    assert "the locked commit is not in the cache" in run.stdout
+
+
+def test_a_stored_listing_has_to_be_the_one_that_was_locked(user: User, lock: str) -> None:
+    tree = user.cache / "models--org--model/trees" / f"{MODEL.commit_id}.json"
+    document = json.loads(tree.read_text(encoding="utf-8"))
+    del document["files"]["vocab.txt"]
+    tree.write_text(json.dumps(document), encoding="utf-8")
+    assert user.run("verify").code == 0
+    run = user.run("verify", "--lock", lock)
+    assert run.code == 4
+    assert "lists other files of `org/model`" in run.stdout
+
+
+def test_a_lock_that_can_not_be_used_is_refused(user: User, lock: str) -> None:
+    absent = user.run("verify", "--lock", str(user.home / "absent.lock"))
+    assert "there is no lock at" in refused(absent, 2)
+    other = user.run("verify", "--lock", lock, "org/other")
+    assert "`org/other` is not in the lock" in refused(other, 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,6 +201,24 @@ def test_a_wrong_blob_that_no_listing_knows_is_set_aside(hub: LoopbackHub, user:
     stray.write_bytes(b"not that")
     assert user.run("repair").code == 0
     assert not stray.exists()
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing_wrong_visible(
+    hub: LoopbackHub, user: User, large: Path
+) -> None:
+    damage(large, 13_000_000)
+    limit = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10**7, 10**7)); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    full = replace(user, prefix=(sys.executable, "-c", limit))
+    run = full.run("repair")
+    assert "mending" in refused(run, 7)
+    assert not large.exists()
+    assert user.run("verify").code == 3
+    repaired(user)
+    assert hub.file_bytes_sent() <= 2 * MARK_SPACING
+    assert_right(user, large)
 
 
 def test_a_right_cache_needs_nobody(hub: LoopbackHub, user: User, large: Path) -> None:

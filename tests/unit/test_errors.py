@@ -25,6 +25,9 @@ EXIT_CODES: dict[type[HfariaError], ExitCode] = {
     errors.IntegrityError: ExitCode.INTEGRITY,
     errors.EngineError: ExitCode.ENGINE,
     errors.DestinationError: ExitCode.DESTINATION,
+    errors.MissingContent: ExitCode.INCOMPLETE,
+    errors.BundleIncomplete: ExitCode.INCOMPLETE,
+    errors.BundleRefused: ExitCode.POLICY,
 }
 
 

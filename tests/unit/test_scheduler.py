@@ -415,10 +415,9 @@ def test_one_that_has_something_else_is_asked_after_all_others(reason: Reason) -
     run = scheduler(a, routes=(MIRROR, FALLBACK))
     run.handle([t.Ticked()], 0.0)
     commands = run.handle([t.NotLocated("a", MIRROR, Failure(reason))], 0.0)
-    assert commands == [t.Locate(a, FALLBACK)]
-    asked: list[str] = []
+    asked = ["mirror.example"]
     now = 0.0
-    while now < 60:
+    while now < 100:
         answers: list[t.Event] = []
         for command in commands:
             assert isinstance(command, t.Locate)
@@ -432,7 +431,9 @@ def test_one_that_has_something_else_is_asked_after_all_others(reason: Reason) -
             for each in run.handle([*answers, t.Ticked()], now)
             if not isinstance(each, t.Watch | t.Say)
         ]
-    assert asked.count("origin.example") >= asked.count("mirror.example") > 0
+    # Once may be chance; then the other one is asked first, though it fails, and both in turn.
+    assert asked[:6] == [*["mirror.example"] * 2, *["origin.example"] * 4]
+    assert {"mirror.example", "origin.example"} == set(asked[6:])
 
 
 # --- rate limits -------------------------------------------------------------------------------

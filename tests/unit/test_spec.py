@@ -10,6 +10,7 @@ from hfaria.rules.spec import (
     RepoSpec,
     RepoType,
     is_commit,
+    parse_pinned,
     parse_reference,
     parse_repo_type,
 )
@@ -151,3 +152,27 @@ def test_what_is_no_repo_type_is_answered_with_the_known_ones(text: str) -> None
     with pytest.raises(InvalidSpec, match="is not a repo type") as caught:
         parse_repo_type(text)
     assert caught.value.hint == "one of: model, dataset, space, kernel"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("org/name", RepoSpec("org/name")),
+        ("gpt2@v1", RepoSpec("gpt2", revision="v1")),
+        ("org/name@refs/pr/1", RepoSpec("org/name", revision="refs/pr/1")),
+        ("datasets/org/name@v1", RepoSpec("org/name", RepoType.DATASET, "v1")),
+        ("models/org/name", RepoSpec("org/name")),
+        ("datasets/name", RepoSpec("name", RepoType.DATASET)),
+        ("hf://spaces/org/name@main", RepoSpec("org/name", RepoType.SPACE)),
+    ],
+)
+def test_lists_name_repos_with_type_and_revision(text: str, expected: RepoSpec) -> None:
+    assert parse_pinned(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "org/name@", "a/b/c", "hf://org/name/config.json", "org/name@a..b/", "org/na me"]
+)
+def test_what_names_no_repo_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSpec):
+        parse_pinned(text)

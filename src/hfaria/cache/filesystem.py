@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfaria.rules.mounts import FAT, filesystem_type
 from hfaria.rules.preflight import Filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WINDOWS_NAMED = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "fuse.exfat"})
-_FAT = frozenset({"vfat", "msdos"})
 _FAT_LARGEST_FILE = 2**32 - 1  # FAT32 keeps a file's size in 32 bits
 
 
@@ -38,7 +38,7 @@ def probe(folder: Path, *, allow_symlinks: bool, written_to: Iterable[Path] = ()
     return Filesystem(
         free_bytes=_free_bytes(existing),
         kind=kind or "the filesystem",
-        largest_file=_FAT_LARGEST_FILE if kind in _FAT else None,
+        largest_file=_FAT_LARGEST_FILE if kind in FAT else None,
         longest_name=_limit(existing, "PC_NAME_MAX", 255),
         longest_path=_limit(existing, "PC_PATH_MAX", 4096),
         has_windows_names=sys.platform == "win32" or kind in _WINDOWS_NAMED,
@@ -108,10 +108,4 @@ def _kind(folder: Path) -> str:
         return ""
     device = os.stat(folder).st_dev  # noqa: PTH116 - the number is what is wanted
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    kind = ""
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-        # proc(5): id parent major:minor root mountpoint options … - type source superoptions
-        left, _, right = line.partition(" - ")
-        if left.split(" ")[2] == wanted and right:
-            kind = right.split(" ")[0]
-    return kind
+    return filesystem_type(mounts.read_text(encoding="utf-8", errors="replace"), wanted)

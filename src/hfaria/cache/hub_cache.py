@@ -38,6 +38,8 @@ _ALWAYS_LOCKED_BYTES = 1 << 20
 class HubCache:
     """One repo's place in a cache. ``use_symlinks`` says how entries are made.
 
+    ``may_link_hard``: what lies elsewhere on the disk may be had without a copy.
+
     ``lock_seconds`` bounds the wait for a blob's lock, which huggingface_hub holds for a whole
     download. The lock only saves work: `os.replace` is what keeps readers safe, so that after the
     wait the verified bytes are published all the same.
@@ -45,6 +47,7 @@ class HubCache:
 
     layout: RepoLayout
     use_symlinks: bool = True
+    may_link_hard: bool = True
     lock_seconds: float = 30.0
     _mode: int | None = field(default=None, init=False)
 
@@ -226,7 +229,7 @@ class HubCache:
         staged = stage_name(self.workspace.staging)
         with store_errors("copying"):
             # Without symlinks, entries are files of their own, which users may edit.
-            clone(source, staged, hard_link=self.use_symlinks)
+            clone(source, staged, hard_link=self.use_symlinks and self.may_link_hard)
         return staged
 
     def link(self, files: Sequence[RemoteFile], commit_hash: str) -> None:

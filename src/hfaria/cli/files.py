@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfaria.workflows.catalogue import Catalogue
 
 _MOST_SHOWN = 6
-"""Files of a group that are named; `--all` names the others, too."""
+"""Files of a group beside the weights that are named; `--all` names every one."""
 
 
 @click.command("files", epilog=EXIT_CODES)
@@ -115,7 +115,8 @@ def _table(
 ) -> Iterator[str]:
     listing = catalogue.listing
     yield f"{spec.label} at {spec.revision} is commit {listing.commit_hash}"
-    yield f"{count(len(listing.files), 'file')}, {format_size(listing.size)}"
+    hint = "" if show_all else "; `--all` names them"
+    yield f"{count(len(listing.files), 'file')}, {format_size(listing.size)}{hint}"
     choices = variants.choices
     if choices:
         yield ""
@@ -128,6 +129,8 @@ def _table(
                 f"{count(len(group.files), 'file')} of {group.framework.value}"  # type: ignore[union-attr]
             )
     for group in variants.groups:
+        if group.role is Role.WEIGHTS and not show_all:
+            continue
         yield ""
         yield f"{plain(group.name)}{_explanation(group)}: {format_size(group.size)}"
         shown = group.files if show_all else group.files[:_MOST_SHOWN]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,6 @@ from hfaria.settings import Overrides, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _MOST_FINDINGS = 20
 _WORST_FIRST = (
@@ -169,6 +169,13 @@ def _size(snapshot: Snapshot) -> int:
 @click.argument("references", nargs=-1, metavar="[REPO_ID]...")
 @repo_type_option
 @click.option("--full", is_flag=True, help="Read every byte again, also of unchanged files.")
+@click.option(
+    "--lock",
+    "lock_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Hold the cache to a lock, such as `hfaria.lock`: only what is locked counts.",
+)
 @cache_option
 @saying_options
 def verify_command(
@@ -176,6 +183,7 @@ def verify_command(
     references: tuple[str, ...],
     repo_type: str | None,
     full: bool,
+    lock_path: Path | None,
     cache_dir: Path | None,
     saying: Saying,
 ) -> None:
@@ -185,11 +193,16 @@ def verify_command(
     """
     specs = [read_reference(reference, repo_type, None) for reference in references]
     settings = load_settings(Overrides(cache_dir=cache_dir))
-    from hfaria.workflows.verify import verify  # noqa: PLC0415 - not for `--help`
+    from hfaria.workflows.verify import verify, verify_lock  # noqa: PLC0415 - not for `--help`
 
     reporter = saying.reporter(settings)
     try:
-        found = verify(specs, cache_dir=settings.cache_dir, full=full, reporter=reporter)
+        if lock_path is None:
+            found = verify(specs, cache_dir=settings.cache_dir, full=full, reporter=reporter)
+        else:
+            found = verify_lock(
+                lock_path, specs, cache_dir=settings.cache_dir, full=full, reporter=reporter
+            )
     finally:
         reporter.close()
     if saying.as_json:

@@ -67,18 +67,21 @@ def lock_command(
     from hfaria.workflows import lock as workflow  # noqa: PLC0415 - brings the HTTP client
 
     reporter = saying.reporter(settings)
-    receipt = workflow.lock(
-        workflow.LockRequest(
-            manifest,
-            upgrade=upgrade,
-            named=named,
-            may_write=not check,
-            keeps_endpoints=bool(asking.endpoints),
-            token=asking.secret(reporter),
-        ),
-        settings=settings,
-        reporter=reporter,
-    )
+    try:
+        receipt = workflow.lock(
+            workflow.LockRequest(
+                manifest,
+                upgrade=upgrade,
+                named=named,
+                may_write=not check,
+                keeps_endpoints=bool(asking.endpoints),
+                token=asking.secret(reporter),
+            ),
+            settings=settings,
+            reporter=reporter,
+        )
+    finally:
+        reporter.close()
     if saying.as_json:
         print_document(lock_document(receipt))
     elif not saying.quiet:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from hfaria.rules.route_health import RouteBook
 
 _WORTH_WAITING_SECONDS = 3.0
-_MOST_FAILURES = 2
-# Answers, but not with the file: asking the next one helps more than asking again.
-_USELESS = frozenset({Reason.WRONG_CONTENT, Reason.WRONG_LENGTH, Reason.RANGE_IGNORED})
+_MOST_FAILURES, _MANY_FAILURES = 2, 4
+_CERTAINLY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +35,14 @@ def candidates(flight: Flight, book: RouteBook) -> set[int]:
 def choose(flight: Flight, book: RouteBook, now: float) -> Choice | None:
     """Return the best route that is open now, else the one that opens first; None if none is left.
 
-    Liars come last, before them those who answered with something else, and when bytes are
-    compared, those who brought them come after the others. A fall-back is not taken for a wait of a
-    few seconds at an endpoint that works.
+    Those who answered with something else come last, before them those whose bytes were wrong, who
+    may have erred once, and when bytes are compared, those who brought them come after the others.
+    A fall-back is not taken for a wait of a few seconds at an endpoint that works.
     """
     suspects = flight.served if flight.is_mending else set[int]()
 
     def rank(at: int) -> tuple[bool, bool, bool, int]:
-        return at in flight.liars, _is_useless(flight, at), at in suspects, at
+        return _is_useless(flight, at), at in flight.liars, at in suspects, at
 
     order = sorted(candidates(flight, book), key=rank)
     closed: list[Choice] = []
@@ -72,8 +71,11 @@ def _is_worth_waiting(
     if better.why is UNPROVEN:
         return True
     seconds = better.opens_at - now
-    if other in flight.liars:
-        return better.route not in flight.liars and seconds <= book.policy.longest_wait_seconds
+    if _is_useless(flight, better.route):
+        return False
+    if _is_useless(flight, other) or (other in flight.liars and better.route not in flight.liars):
+        failures = flight.failures_at.get(better.route, 0)
+        return failures <= _MANY_FAILURES and seconds <= book.policy.longest_wait_seconds
     if book.routes[other].is_fallback and not book.is_down(better.route):
         failures = flight.failures_at.get(better.route, 0)
         return seconds <= _WORTH_WAITING_SECONDS and failures <= _MOST_FAILURES
@@ -81,5 +83,4 @@ def _is_worth_waiting(
 
 
 def _is_useless(flight: Flight, at: int) -> bool:
-    failure = flight.last_failures.get(at)
-    return failure is not None and failure.reason in _USELESS
+    return flight.useless_at.get(at, 0) >= _CERTAINLY

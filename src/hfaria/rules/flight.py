@@ -59,6 +59,8 @@ class Flight:
     failures_at: dict[int, int] = field(default_factory=dict)
     stalls_at: dict[int, int] = field(default_factory=dict)
     """How often bytes of a route stopped; bytes in between don't make up for that."""
+    useless_at: dict[int, int] = field(default_factory=dict)
+    """How often in a row a route answered, but not with the file."""
     last_failures: dict[int, Failure] = field(default_factory=dict)
     lone_failures: int = 0
     """Failures in a row, without a byte in between, while others got on."""

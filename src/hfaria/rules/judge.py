@@ -20,6 +20,7 @@ _MOST_REFUSED_SIGNATURES, _WORTH_A_WAIT = 4, 2
 _FRESH_SECONDS = 1.0
 _MOST_STALLS = 2
 _MOST_REUSES = 2
+_USELESS = frozenset({Reason.WRONG_CONTENT, Reason.WRONG_LENGTH, Reason.RANGE_IGNORED})
 _CANT_CONTINUE = frozenset({Reason.RANGE_IGNORED, Reason.WRONG_LENGTH})
 # The connections broke, not the location: it need not be asked for again.
 _KEEPS_LOCATION = frozenset({Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
@@ -51,6 +52,8 @@ class Judge:
         """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
         index, reason = flight.route, failure.reason
         flight.last_failures[index] = failure
+        is_useless = reason in _USELESS
+        flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
         # One that lay about before it was used may have grown too old.
         was_fresh = flight.began_at - flight.located_at <= _FRESH_SECONDS
         flight.refused_signatures += reason is Reason.EXPIRED and was_fresh

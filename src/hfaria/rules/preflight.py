@@ -46,6 +46,8 @@ class Filesystem:
     has_windows_names: bool = False
     ignores_case: bool = False
     has_symlinks: bool = True
+    has_hard_links: bool = True
+    """Whether what lies elsewhere on this machine can be had without a copy."""
     refusals: tuple[str, ...] = ()
 
 
@@ -59,10 +61,11 @@ def device_name(path: str) -> str | None:
 
 def bytes_needed(plan: Plan, filesystem: Filesystem) -> int:
     """Return how much disk the plan will take; the reserve is not part of it."""
+    reused = sum(transfer.size for transfer, _ in plan.reused)
     if filesystem.has_symlinks:
-        return plan.bytes_to_fetch  # what lies elsewhere on the disk is hard-linked
+        return plan.bytes_to_fetch + (0 if filesystem.has_hard_links else reused)
     # Without links each path holds the bytes itself.
-    needed = plan.bytes_to_fetch + sum(transfer.size for transfer, _ in plan.reused)
+    needed = plan.bytes_to_fetch + reused
     fetched = {transfer.blob_name for transfer in plan.transfers}
     fetched |= {transfer.blob_name for transfer, _ in plan.reused}
     extra = 0

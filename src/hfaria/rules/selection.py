@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from huggingface_hub.utils import filter_repo_objects
 
 from hfaria.errors import EntryNotFound, UsageError
-from hfaria.rules.variants import group_files
 
 if TYPE_CHECKING:
     from hfaria.rules.listing import Listing, RemoteFile
@@ -43,6 +42,8 @@ class Selection:
             return self._by_name(listing)
         files = listing.files
         if self.variant is not None:
+            from hfaria.rules.variants import group_files  # noqa: PLC0415 - slow, rarely needed
+
             files = group_files(files).pick(self.variant)
         return tuple(
             filter_repo_objects(

@@ -160,3 +160,25 @@ def parse_reference(
         )
     # The parser strips the slash that marks a folder.
     return spec, (uri.path_in_repo + ("/" if text.endswith("/") else ""),)
+
+
+def parse_pinned(text: str) -> RepoSpec:
+    """Read ``[TYPE/]namespace/name[@REVISION]``, as lists of repos name them, or ``hf://…``.
+
+    ``TYPE`` is ``models``, ``datasets``, ``spaces`` or ``kernels``.
+    """
+    if text.startswith(_URI_PREFIX):
+        spec, names = parse_reference(text)
+        if names:
+            raise InvalidSpec(
+                f"`{text}` names a file, not a repo", hint="`--include` chooses files"
+            )
+        return spec
+    name, at, revision = text.partition("@")
+    if at and not revision:
+        raise InvalidSpec(f"`{text}` ends in @ and names no revision")
+    plural, _, rest = name.partition("/")
+    for kind in RepoType:
+        if plural == f"{kind.value}s" and rest:
+            return RepoSpec(rest, kind, revision or DEFAULT_REVISION)
+    return RepoSpec(name, revision=revision or DEFAULT_REVISION)

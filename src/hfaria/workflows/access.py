@@ -50,21 +50,28 @@ def open_client(
         client.close()
 
 
-def open_cache(spec: RepoSpec, settings: Settings) -> HubCache:
+def open_cache(spec: RepoSpec, settings: Settings, *, may_link_hard: bool = True) -> HubCache:
     """Return the repo's place in the cache; makes nothing."""
     cache_dir = settings.cache_dir
     existing = nearest_existing(cache_dir)
     can_link = settings.allow_symlinks and (
         not os.access(existing, os.W_OK) or has_symlinks(existing)
     )
-    return HubCache(RepoLayout(cache_dir, spec.folder_name), use_symlinks=can_link)
+    layout = RepoLayout(cache_dir, spec.folder_name)
+    return HubCache(layout, use_symlinks=can_link, may_link_hard=may_link_hard)
 
 
-def open_store(spec: RepoSpec, settings: Settings, local_dir: Path | None = None) -> Store:
+def open_store(
+    spec: RepoSpec,
+    settings: Settings,
+    local_dir: Path | None = None,
+    *,
+    may_link_hard: bool = True,
+) -> Store:
     """Return the place that a repo goes to; makes nothing."""
     if local_dir is not None:
         return LocalDir(LocalDirLayout(local_dir.expanduser()))
-    return open_cache(spec, settings)
+    return open_cache(spec, settings, may_link_hard=may_link_hard)
 
 
 @contextmanager

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hfaria.engine.attached import AttachedDaemon
 from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_tunables
 from hfaria.engine.rpc import ANSWER_SECONDS
+from hfaria.errors import EngineError
 from hfaria.redact import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from hfaria.cache.store import Store
     from hfaria.engine.mover import Daemon
@@ -27,20 +31,37 @@ class EngineHolder:
         self._store = store
         self._binary: EngineBinary | None = None
         self._daemon: ManagedDaemon | AttachedDaemon | None = None
+        self._early: Future[ManagedDaemon] | None = None
 
     def check(self) -> None:
         """Raise `EngineNotFound` now rather than after the first files."""
         if self._settings.rpc_url is None:
             self._find()
 
+    def start_early(self) -> None:
+        """Begin to start a daemon, in a thread: it will be needed as soon as a file is located."""
+        if self._settings.rpc_url is None and self._early is None:
+            pool = ThreadPoolExecutor(1, "hfaria-engine")
+            self._early = pool.submit(self._spawn)
+            pool.shutdown(wait=False)
+
     def start(self) -> Daemon:
         """Return a daemon that works; one that this holder started before is ended first."""
         self._end(politely=False)
-        self._daemon = self._attach() if self._settings.rpc_url is not None else self._spawn()
+        early, self._early = self._early, None
+        if early is not None:
+            self._daemon = early.result()
+        else:
+            self._daemon = self._attach() if self._settings.rpc_url is not None else self._spawn()
         return self._daemon
 
     def close(self, *, is_idle: bool = False) -> None:
         """Stop the daemon; only one that still moves something needs time to save its state."""
+        early, self._early = self._early, None
+        if early is not None:
+            with suppress(EngineError):  # nobody needed it
+                early.result().kill()
+                early.result().stop()
         self._end(politely=not is_idle)
 
     def _find(self) -> EngineBinary:

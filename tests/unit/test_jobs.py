@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfaria.cli.render_jobs import print_job, print_jobs
+from hfaria.cli.status import _joint
 from hfaria.errors import ExitCode, JobBusy, StoreError, UsageError
 from hfaria.jobs.folder import JobFolder, all_folders, find_folder, make_folder
 from hfaria.jobs.log import LogStream, follow_log, older, read_log
@@ -337,3 +339,65 @@ def test_moments_are_kept_seldom_and_at_once_when_waiting_begins_or_ends() -> No
     reporter.close()
     assert kept[-1] == (done, None)
     assert heard == ["a", "b"]
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def job(report: JobReport | None, state: JobState, *, title: str = "org/name") -> Job:
+    return Job(replace(COMMAND, title=title), report, state)
+
+
+def test_the_table_is_no_wider_than_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "org/" + "a-long-name" * 20
+    reason = "connection refused " * 20
+    failed = replace(REPORT, end=JobEnd(5, 1500.0, None, reason, None))
+    waiting = replace(REPORT, progress=replace(WAITING, waiting_for=reason), waits_since=1000.0)
+    moving = replace(HALF, rate=999e6, size=10**15)
+    print_jobs(
+        [
+            job(REPORT, JobState.CUT),
+            job(failed, JobState.FAILED, title=long),
+            job(waiting, JobState.WAITING, title=long),
+            job(replace(REPORT, progress=moving), JobState.RUNNING, title=long + "\x1b[2J"),
+            job(replace(REPORT, progress=None), JobState.RUNNING),
+            job(None, JobState.STARTING),
+        ]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in "".join(lines)
+    assert [line.split()[1] for line in lines if line.startswith("abcd")] == [
+        "cut", "failed", "waiting", "running", "running", "starting",
+    ]  # fmt: skip
+    below = [line.strip() for line in lines if line.startswith("      ")]
+    assert below[0].startswith("no sign of it after 1970-01-01")
+    assert "connection refused" in below[1]
+    assert below[2].startswith("since 1970-01-01")
+    assert below[3] == "a note"
+
+
+def test_all_that_is_known_of_a_job_is_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    failed = replace(REPORT, end=JobEnd(5, 1500.0, None, "no such repo", None))
+    print_job(replace(job(failed, JobState.FAILED), limit="2M"), tmp_path / "log")
+    shown = capsys.readouterr().out
+    for line in (
+        "state      failed, exit code 5",
+        "command    hfaria pull org/name",
+        "progress   50%: 500 B of 1.00 kB, 1 of 3 files",
+        "limit      2M",
+        "           no such repo",
+    ):
+        assert line in shown.splitlines()
+
+
+def test_watched_jobs_are_one_moment_with_a_bar_for_each_that_runs() -> None:
+    assert _joint([job(None, JobState.STARTING)]) is None
+    assert _joint([job(REPORT, JobState.RUNNING)]) == HALF
+    other = replace(COMMAND, job_id="efgh", title="org/other")
+    joint = _joint([job(REPORT, JobState.RUNNING), Job(other, REPORT, JobState.DONE)])
+    assert joint is not None
+    assert (joint.held, joint.size, joint.files, joint.repos) == (1000, 2000, 6, 1)
+    assert [each.label for each in joint.active] == ["abcd org/name"]

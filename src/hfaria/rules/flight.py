@@ -67,6 +67,8 @@ class Flight:
     failed_at: float = 0.0
     refused_signatures: int = 0
     mismatches: int = 0
+    is_unmixed: bool = False
+    """Whether its bytes have to come from one route alone, since a mixture was wrong."""
     has_witness: bool = False
     """Whether the same wrong bytes came twice."""
     connections: int = 0

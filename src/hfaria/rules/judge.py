@@ -52,6 +52,8 @@ class Judge:
         """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
         index, reason = flight.route, failure.reason
         flight.last_failures[index] = failure
+        if flight.phase is not Phase.LOCATING:
+            flight.served |= {index, *flight.sources}  # it may have brought a part
         is_useless = reason in _USELESS
         flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
         # One that lay about before it was used may have grown too old.
@@ -107,6 +109,7 @@ class Judge:
             flight.last_failures[index] = failure
             flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)
         can_be_mended = flight.is_large and event.can_be_mended
+        flight.is_unmixed = flight.is_unmixed or len(served) > 1
         flight.served = served if can_be_mended else set()
         # Each route once, and then a few times more: what was wrong once may be right the next
         # time, but not what came the same twice.

@@ -101,10 +101,10 @@ class Judge:
         served = flight.served or {flight.route}
         hosts = ", ".join(self.book.host(at) for at in sorted(served))
         failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
-        if flight.is_mending:
-            flight.liars.add(flight.route)  # by now all bytes are this route's
-        elif len(served) == 1:
-            flight.liars |= served
+        if flight.is_mending or len(served) == 1:
+            # After mending, all bytes are those of the last route.
+            [liar] = [flight.route] if flight.is_mending else served
+            flight.wrong_at[liar] = flight.wrong_at.get(liar, 0) + 1
         for index in served:
             flight.last_failures[index] = failure
             flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)

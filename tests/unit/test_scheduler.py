@@ -626,6 +626,19 @@ def test_bytes_of_the_wrong_number_are_set_aside_and_fetched_anew() -> None:
     assert run.handle([t.Located("a", ORIGIN, location())], 0.0) == [t.Move(a, ORIGIN, location())]
 
 
+def test_after_a_mixture_was_wrong_all_bytes_come_from_one_route() -> None:
+    a = transfer("a", SMALL)
+    run = scheduler(a, routes=(MIRROR, ORIGIN))
+    run.handle([t.Ticked()], 0.0)
+    run.handle([t.Failed("a", LOST)], 0.0)  # after a part
+    run.handle([t.Arrived("a")], 0.0)  # the rest, from the origin
+    assert run.handle([mismatch()], 10.0) == [t.SetAside(a)]
+    assert run.handle([t.Ticked()], 12.0) == [t.MoveDirect(a, MIRROR, None)]
+    # It breaks off again: what it brought must not be mixed with the other's.
+    commands = run.handle([t.Failed("a", LOST)], 12.0)
+    assert commands == [t.Discard(a), t.MoveDirect(a, ORIGIN, None)]
+
+
 def test_two_sources_that_agree_on_wrong_bytes_end_the_file() -> None:
     a = transfer("a")
     run = scheduler(a, routes=(MIRROR, ORIGIN), policy=RetryPolicy(refetches=1))

@@ -33,10 +33,11 @@ _CANCELLED = Failure(Reason.STALLED, "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where to compare with: a URL, and the endpoint that led there."""
+    """Where to compare with: a URL, the endpoint that led there, and how long it may be silent."""
 
     url: str
     endpoint: Endpoint
+    silence_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,12 @@ class RemoteContent:
         start, end = wanted
         at = start
         headers = {"range": f"bytes={start}-{end - 1}"}
-        answer = self.client.stream(self.source.url, endpoint=self.source.endpoint, headers=headers)
+        answer = self.client.stream(
+            self.source.url,
+            endpoint=self.source.endpoint,
+            headers=headers,
+            silence_seconds=self.source.silence_seconds,
+        )
         with answer as response:
             failure = unusable(response, self.source.endpoint, wanted=wanted, size=self.size)
             if failure is None and response.status_code != PARTIAL and wanted != (0, self.size):

@@ -73,11 +73,14 @@ def _is_worth_waiting(
     seconds = better.opens_at - now
     if _is_useless(flight, better.route):
         return False
+    failures = flight.failures_at.get(better.route, 0)
     if _is_useless(flight, other) or (other in flight.liars and better.route not in flight.liars):
-        failures = flight.failures_at.get(better.route, 0)
+        # Once may have been chance: then whoever fails, too, is not waited for.
+        is_chance = not _is_useless(flight, other) and flight.wrong_at.get(other) == 1
+        if is_chance and (failures > 1 or book.is_down(better.route)):
+            return False
         return failures <= _MANY_FAILURES and seconds <= book.policy.longest_wait_seconds
     if book.routes[other].is_fallback and not book.is_down(better.route):
-        failures = flight.failures_at.get(better.route, 0)
         return seconds <= _WORTH_WAITING_SECONDS and failures <= _MOST_FAILURES
     return False
 

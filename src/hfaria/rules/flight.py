@@ -35,7 +35,7 @@ class Source:
 class Flight:
     """A transfer that is past pending. Routes are named by their index.
 
-    ``excluded``: routes that said a final no. ``liars``: routes whose bytes were wrong.
+    ``excluded``: routes that said a final no.
     ``avoided``: until when another route is preferred. ``served``: who brought the bytes that are
     staged. ``sources``: whom the engine has; ``asking``: whom it may get next.
     """
@@ -53,7 +53,8 @@ class Flight:
     has_own_client: bool = False
     is_mending: bool = False
     excluded: set[int] = field(default_factory=set)
-    liars: set[int] = field(default_factory=set)
+    wrong_at: dict[int, int] = field(default_factory=dict)
+    """How often the bytes of a route were wrong; those of a mixture are nobody's."""
     served: set[int] = field(default_factory=set)
     avoided: dict[int, float] = field(default_factory=dict)
     failures_at: dict[int, int] = field(default_factory=dict)
@@ -67,6 +68,8 @@ class Flight:
     failed_at: float = 0.0
     refused_signatures: int = 0
     mismatches: int = 0
+    is_unmixed: bool = False
+    """Whether its bytes have to come from one route alone, since a mixture was wrong."""
     has_witness: bool = False
     """Whether the same wrong bytes came twice."""
     connections: int = 0
@@ -92,6 +95,11 @@ class Flight:
     def missing_bytes(self) -> int:
         """Bytes that the engine does not hold yet."""
         return self.transfer.size - max(0, self.held_bytes)
+
+    @property
+    def liars(self) -> set[int]:
+        """Routes whose bytes were wrong."""
+        return set(self.wrong_at)
 
     @property
     def keeps_place(self) -> bool:

@@ -52,6 +52,8 @@ class Judge:
         """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
         index, reason = flight.route, failure.reason
         flight.last_failures[index] = failure
+        if flight.phase is not Phase.LOCATING:
+            flight.served |= {index, *flight.sources}  # it may have brought a part
         is_useless = reason in _USELESS
         flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
         # One that lay about before it was used may have grown too old.
@@ -99,14 +101,15 @@ class Judge:
         served = flight.served or {flight.route}
         hosts = ", ".join(self.book.host(at) for at in sorted(served))
         failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
-        if flight.is_mending:
-            flight.liars.add(flight.route)  # by now all bytes are this route's
-        elif len(served) == 1:
-            flight.liars |= served
+        if flight.is_mending or len(served) == 1:
+            # After mending, all bytes are those of the last route.
+            [liar] = [flight.route] if flight.is_mending else served
+            flight.wrong_at[liar] = flight.wrong_at.get(liar, 0) + 1
         for index in served:
             flight.last_failures[index] = failure
             flight.avoided[index] = now + self.policy.wait_seconds(flight.mismatches)
         can_be_mended = flight.is_large and event.can_be_mended
+        flight.is_unmixed = flight.is_unmixed or len(served) > 1
         flight.served = served if can_be_mended else set()
         # Each route once, and then a few times more: what was wrong once may be right the next
         # time, but not what came the same twice.

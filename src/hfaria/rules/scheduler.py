@@ -320,6 +320,7 @@ class Scheduler:
             self._give_up(flight, failure, commands)
             return
         if verdict is Verdict.BEGIN_ANEW:
+            flight.served = set()
             commands.append(t.Discard(flight.transfer))
         self._retry(flight, failure)
         if verdict is Verdict.GO_ON_THERE and location is not None:
@@ -390,6 +391,9 @@ class Scheduler:
         index, name = choice.route, flight.transfer.blob_name
         if flight.route != index:
             flight.location = None
+        if flight.is_unmixed and not flight.is_mending and flight.served - {index}:
+            flight.served = set()
+            commands.append(t.Discard(flight.transfer))
         flight.route = index
         if flight.location is not None:
             flight.phase = Phase.LOCATED
@@ -433,7 +437,7 @@ class Scheduler:
         flight.began_at = flight.moved_at = self.now
         silence = self.policy.silence_seconds(flight.failures_at.get(flight.route, 0))
         if flight.is_mending:
-            commands.append(t.Mend(transfer, route, location))
+            commands.append(t.Mend(transfer, route, location, silence))
         elif location is None or flight.has_own_client:
             commands.append(t.MoveDirect(transfer, route, location, silence))
         else:

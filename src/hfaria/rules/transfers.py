@@ -249,6 +249,7 @@ class Mend:
     transfer: Transfer
     route: Route
     location: Location | None
+    silence_seconds: float = field(default=30.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

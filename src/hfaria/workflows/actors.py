@@ -249,7 +249,7 @@ class Actors:
         transfer = command.transfer
         name = transfer.blob_name
         path = self._staged(transfer)
-        source = Source(self._url(command), command.route.endpoint)
+        source = Source(self._url(command), command.route.endpoint, command.silence_seconds)
         # A comparison with this source that broke off goes on with what is left.
         # Another source may have written over what was compared, so only the last one's counts.
         last_source, left = self._left.pop(name, ("", ()))

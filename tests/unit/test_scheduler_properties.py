@@ -247,7 +247,7 @@ def test_a_total_outage_longer_than_patience_ends_with_it(
 
 
 @often
-@given(st.integers(0, 400), windows, st.sampled_from([(20, 10.0), (100, 10.0), (200, 5.0)]), seeds)
+@given(st.integers(0, 150), windows, st.sampled_from([(25, 10.0), (60, 5.0)]), seeds)
 def test_what_headers_allow_is_spent_and_hardly_a_request_more(
     small: int, window: Window, allowance: tuple[int, float], seed: int
 ) -> None:

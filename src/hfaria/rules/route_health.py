@@ -44,6 +44,8 @@ class RouteHealth:
     hold: Failure = field(default_factory=lambda: Failure(Reason.RATE_LIMITED))
     allowed: int | None = None
     """The lowest that an answer allowed since the endpoint began to count anew."""
+    is_counted: bool = False
+    """Whether answers tell what is allowed."""
     resets_at: float = 0.0
     unanswered: int = 0
     """Requests that are under way and may not be counted in ``allowed``."""
@@ -102,7 +104,8 @@ class RouteBook:
             return health.resets_at, Failure(Reason.RATE_LIMITED)
         if not self.room(index):
             return now + _SOON_SECONDS, _FULL
-        if not health.has_worked and len(health.users) >= _UNPROVEN_USERS:
+        is_unknown = not health.has_worked or (health.is_counted and health.allowed is None)
+        if is_unknown and len(health.users) >= _UNPROVEN_USERS:
             return now + _SOON_SECONDS, UNPROVEN
         return now, None
 
@@ -112,7 +115,6 @@ class RouteBook:
             if health.allowed is not None and health.resets_at <= now:
                 # How many it will be this time, the first answers tell.
                 health.allowed = None
-                health.has_worked = False
                 self.openings += 1
 
     def room(self, index: int) -> int:
@@ -204,6 +206,7 @@ class RouteBook:
             return
         health = self._health[index]
         resets_at = now + event.reset_seconds
+        health.is_counted = True
         health.unanswered = max(0, self._unanswered(health) - 1)
         if health.allowed is None or resets_at > health.resets_at + 1.0:
             self.openings += 1

@@ -71,7 +71,8 @@ def test_an_import_is_what_a_pull_would_have_made(
     user.pulled("org/model")
     brought(one_stick(tmp_path, whole()), cache=tmp_path / "hub")
     pulled, imported = (
-        tree_of(cache, without=(".locks", "trees")) for cache in (user.cache, tmp_path / "hub")
+        tree_of(cache, without=(".locks", "trees", ".hfaria"))
+        for cache in (user.cache, tmp_path / "hub")
     )
     assert imported == pulled
     tree = f"{FOLDER}/trees/{SPEC.commit_id}.json"

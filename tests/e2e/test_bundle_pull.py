@@ -98,7 +98,13 @@ def test_a_gated_repo_needs_the_token_and_the_stick_does_not_have_it(
 
 def test_a_hub_that_is_out_of_reach_is_said_with_what_to_do(user: User, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    away = user.having(HF_ENDPOINT="http://127.0.0.1:9", HFARIA_ORIGIN="http://127.0.0.1:9")
+    config = tmp_path / "config.toml"
+    config.write_text("patience = 2\n", encoding="utf-8")
+    away = user.having(
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HFARIA_ORIGIN="http://127.0.0.1:9",
+        HFARIA_CONFIG=str(config),
+    )
     run = away.run("bundle", "create", "org/model", "--to", str(place))
     assert run.code == 5
     assert "HF_HUB_OFFLINE=1 bundles what the cache has" in run.hint

@@ -12,9 +12,9 @@ from hfaria.cli.option_groups import (
     Saying,
     asking_options,
     cache_option,
-    repo_type_option,
     saying_options,
 )
+from hfaria.cli.options import repo_type_option
 from hfaria.cli.render import (
     EXIT_CODES,
     plain,

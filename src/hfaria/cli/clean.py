@@ -10,11 +10,10 @@ import click
 from hfaria.cli.option_groups import (
     Saying,
     cache_option,
-    repo_type_option,
     saying_options,
     yes_option,
 )
-from hfaria.cli.options import read_reference
+from hfaria.cli.options import read_reference, repo_type_option
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import Overrides, load_settings

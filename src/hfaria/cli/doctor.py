@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import DEFAULT_REPO, endpoint_options, read_reference, read_token
+from hfaria.cli.options import (
+    DEFAULT_REPO,
+    TOKEN_WARNING,
+    endpoint_options,
+    read_reference,
+    read_token,
+)
 from hfaria.cli.render import EXIT_CODES, print_document, said
 from hfaria.errors import (
     DestinationError,
@@ -106,7 +112,7 @@ def doctor_command(
 
     reporter = make_reporter(sys.stderr, is_quiet=as_json, show_progress=settings.show_progress)
     if token is not None:
-        reporter.warn("a token on the command line is visible to other users; prefer HF_TOKEN")
+        reporter.warn(TOKEN_WARNING)
     reporter.note(f"checking what a pull of {spec.label} needs")
     reporter.close()
     request = DoctorRequest(

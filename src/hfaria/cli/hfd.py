@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfaria.cli.options import TOKEN_WARNING
 from hfaria.cli.render import EXIT_CODES, print_receipt
 from hfaria.errors import UsageError
 from hfaria.redact import Secret
@@ -94,7 +95,7 @@ def hfd_command(
 
     reporter = make_reporter(sys.stderr, is_quiet=False, show_progress=settings.show_progress)
     if hf_token is not None:
-        reporter.warn("a token on the command line is visible to other users; prefer HF_TOKEN")
+        reporter.warn(TOKEN_WARNING)
     if tool == "wget":
         reporter.note("`--tool wget` is taken for aria2c, which does the same and more")
     folder = (local_dir or Path(repo_id.rpartition("/")[2])).expanduser().absolute()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hfaria.cli.detach import say_begun
+from hfaria.cli.options import debug_option
 from hfaria.cli.render import EXIT_CODES, print_error
 from hfaria.errors import HfariaError, JobBusy, UsageError
 from hfaria.jobs.log import follow_log, read_log
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     from hfaria.workflows.jobs import Jobs
 
 _jobs_argument = click.argument("job_ids", nargs=-1, metavar="[JOB]...")
-_debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
 
 @click.command("logs", epilog=EXIT_CODES)
 @click.argument("job_id", metavar="[JOB]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
-@_debug_option
+@debug_option
 def logs_command(*, job_id: str | None, follow: bool, debug: bool) -> None:  # noqa: ARG001
     """Print what a job said, without secrets; that of the newest job unless one is named."""
     from hfaria.workflows.jobs import newest  # noqa: PLC0415 - not for `--help`
@@ -47,7 +47,7 @@ def logs_command(*, job_id: str | None, follow: bool, debug: bool) -> None:  # n
 
 @click.command("pause", epilog=EXIT_CODES)
 @_jobs_argument
-@_debug_option
+@debug_option
 def pause_command(*, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: ARG001
     """Let jobs rest until they are resumed; all that run, unless some are named.
 
@@ -64,7 +64,7 @@ def pause_command(*, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: AR
 
 @click.command("stop", epilog=EXIT_CODES)
 @_jobs_argument
-@_debug_option
+@debug_option
 def stop_command(*, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: ARG001
     """End jobs in order, as Ctrl-C does; all that run, unless some are named.
 
@@ -83,7 +83,7 @@ def stop_command(*, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: ARG
 
 @click.command("resume", epilog=EXIT_CODES)
 @_jobs_argument
-@_debug_option
+@debug_option
 def resume_command(*, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: ARG001
     """Continue jobs; all that were paused or cut, unless some are named.
 
@@ -110,7 +110,7 @@ def resume_command(*, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: A
 @click.command("limit", epilog=EXIT_CODES)
 @click.argument("rate", metavar="RATE")
 @_jobs_argument
-@_debug_option
+@debug_option
 def limit_command(*, rate: str, job_ids: tuple[str, ...], debug: bool) -> None:  # noqa: ARG001
     """Hold jobs to a rate from now on; all that are not over, unless some are named.
 

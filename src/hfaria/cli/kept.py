@@ -11,10 +11,9 @@ import click
 from hfaria.cli.option_groups import (
     Saying,
     cache_option,
-    repo_type_option,
     saying_options,
 )
-from hfaria.cli.options import read_reference
+from hfaria.cli.options import read_reference, repo_type_option
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.errors import HfariaError, MissingContent, WrongContent
 from hfaria.rules.findings import RepoFindings, Trouble

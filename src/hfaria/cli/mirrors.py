@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import DEFAULT_REPO, endpoint_options, read_reference, read_token
+from hfaria.cli.options import (
+    DEFAULT_REPO,
+    TOKEN_WARNING,
+    endpoint_options,
+    read_reference,
+    read_token,
+)
 from hfaria.cli.render import EXIT_CODES, print_document, said
 from hfaria.errors import EndpointUnreachable
 from hfaria.report.reporter import make_reporter
@@ -65,7 +71,7 @@ def mirrors_command(
 
     reporter = make_reporter(sys.stderr, is_quiet=as_json, show_progress=settings.show_progress)
     if token is not None:
-        reporter.warn("a token on the command line is visible to other users; prefer HF_TOKEN")
+        reporter.warn(TOKEN_WARNING)
     try:
         report = probe_mirrors(spec, settings=settings, token=secret, reporter=reporter)
     finally:

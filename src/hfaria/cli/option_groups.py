@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfaria.cli.options import read_token
+from hfaria.cli.options import (
+    TOKEN_WARNING,
+    check_one_token,
+    debug_option,
+    decorate,
+    endpoint_option,
+    origin_option,
+    read_token,
+    token_file_option,
+    token_option,
+    trust_option,
+)
 from hfaria.errors import UsageError
 from hfaria.report.reporter import Reporter, make_reporter
-from hfaria.rules.spec import RepoType
 from hfaria.rules.staleness import Stale
 from hfaria.settings import DEFAULT_PATIENCE_SECONDS, Overrides
 
@@ -24,8 +34,6 @@ if TYPE_CHECKING:
     from hfaria.settings import Settings
 
     Command = Callable[..., Any]
-
-TOKEN_WARNING = "a token on the command line is visible to other users; prefer HF_TOKEN"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +80,19 @@ class Saying:
 
 
 _ASKING = (
-    click.option(
-        "--endpoint",
-        "endpoints",
-        multiple=True,
-        metavar="URL",
-        help="Hub or mirror, or a short name; repeatable, in order.  [default: HF_ENDPOINT]",
+    endpoint_option(
+        "Hub or mirror, or a short name; repeatable, in order.  [default: HF_ENDPOINT]"
     ),
-    click.option(
-        "--origin/--no-origin",
-        "use_origin",
-        default=None,
-        help="Ask the origin after all others.  [default: yes]",
-    ),
+    origin_option,
     click.option(
         "--stale",
         type=click.Choice([each.value for each in Stale]),
         help="When the first endpoint is behind: take its commit, the origin's, or fail."
         "  [default: say it and take the newest]",
     ),
-    click.option(
-        "--trust-endpoint",
-        "trusted_endpoints",
-        multiple=True,
-        metavar="URL",
-        help="An endpoint besides the origin that may see the token; repeatable.",
-    ),
-    click.option("--token", help="Token; visible to other users of this machine: prefer HF_TOKEN."),
-    click.option(
-        "--token-file", type=click.Path(path_type=Path), help="File that holds the token."
-    ),
+    trust_option,
+    token_option,
+    token_file_option,
     click.option(
         "--patience",
         metavar="TIME",
@@ -112,7 +103,7 @@ _ASKING = (
 _SAYING = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what is asked for."),
-    click.option("--debug", is_flag=True, help="Show tracebacks."),
+    debug_option,
 )
 
 cache_option = click.option(
@@ -122,13 +113,6 @@ cache_option = click.option(
     type=click.Path(path_type=Path, file_okay=True),
     help="The Hugging Face cache.  [default: HF_HUB_CACHE]",
 )
-repo_type_option = click.option(
-    "--repo-type",
-    "--type",
-    type=click.Choice([kind.value for kind in RepoType]),
-    help="Kind of repo.  [default: model]",
-)
-revision_option = click.option("--revision", help="Branch, tag, PR ref or commit.  [default: main]")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do it; without, only show it.")
 
 
@@ -139,9 +123,10 @@ def asking_options(command: Command) -> Command:
     def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
         names = Asking.__dataclass_fields__
         asking = Asking(**{name: given.pop(name) for name in names})
+        check_one_token(asking.token, asking.token_file)
         return command(asking=asking, **given)
 
-    return _decorate(wrapped, _ASKING)
+    return decorate(wrapped, _ASKING)
 
 
 def saying_options(command: Command) -> Command:
@@ -155,10 +140,4 @@ def saying_options(command: Command) -> Command:
             raise UsageError("`--json` and `-q` can't be used together")
         return command(saying=saying, **given)
 
-    return _decorate(wrapped, _SAYING)
-
-
-def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return decorate(wrapped, _SAYING)

@@ -9,6 +9,8 @@ import click
 
 from hfaria.cli.detach import begin_job, check_detach, detach_option
 from hfaria.cli.invocation import this_invocation
+from hfaria.cli.option_groups import Asking, asking_options
+from hfaria.cli.options import debug_option, repo_type_option, revision_option
 from hfaria.cli.render import (
     EXIT_CODES,
     preview_document,
@@ -18,34 +20,20 @@ from hfaria.cli.render import (
     print_receipt,
     receipt_document,
 )
+from hfaria.cli.set_options import Moving, moving_options
 from hfaria.errors import PreflightFailed, UsageError
-from hfaria.redact import Secret
 from hfaria.report.reporter import Reporter, make_reporter
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.selection import make_selection
 from hfaria.rules.spec import RepoType, parse_reference
-from hfaria.rules.staleness import Stale
-from hfaria.settings import (
-    DEFAULT_CONNECTIONS,
-    DEFAULT_JOBS,
-    DEFAULT_PATIENCE_SECONDS,
-    DEFAULT_RESERVE,
-    Overrides,
-    load_settings,
-    read_secret,
-)
+from hfaria.settings import load_settings
 
 
 @click.command("pull", epilog=EXIT_CODES)
 @click.argument("reference", metavar="REPO_ID")
 @click.argument("filenames", nargs=-1, metavar="[FILENAMES]...")
-@click.option(
-    "--repo-type",
-    "--type",
-    type=click.Choice([kind.value for kind in RepoType]),
-    help="Kind of repo.  [default: model]",
-)
-@click.option("--revision", help="Branch, tag, PR ref or commit.  [default: main]")
+@repo_type_option
+@revision_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable.")
 @click.option(
@@ -69,78 +57,12 @@ from hfaria.settings import (
     "--force-download/--no-force-download", default=False, help="Fetch what is cached, too."
 )
 @click.option("--dry-run/--no-dry-run", default=False, help="Say what would be done, and stop.")
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    metavar="URL",
-    help="Hub or mirror, or a short name; repeatable, in order.  [default: HF_ENDPOINT]",
-)
-@click.option(
-    "--origin/--no-origin",
-    "use_origin",
-    default=None,
-    help="Ask the origin after all others.  [default: yes]",
-)
-@click.option(
-    "--stale",
-    type=click.Choice([each.value for each in Stale]),
-    help="When the first endpoint is behind: take its commit, the origin's, or fail."
-    "  [default: say it and take the newest]",
-)
-@click.option(
-    "--trust-endpoint",
-    "trusted_endpoints",
-    multiple=True,
-    metavar="URL",
-    help="An endpoint besides the origin that may see the token; repeatable.",
-)
-@click.option("--token", help="Token; visible to other users of this machine: prefer HF_TOKEN.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    help="File that holds the token.",
-)
-@click.option(
-    "-x",
-    "--connections",
-    type=int,
-    metavar="N",
-    help=f"Connections per large file, 1-16.  [default: {DEFAULT_CONNECTIONS}]",
-)
-@click.option(
-    "-j",
-    "--jobs",
-    type=int,
-    metavar="N",
-    help=f"Large files at once, with 16 small ones beside each.  [default: {DEFAULT_JOBS}]",
-)
-@click.option(
-    "--reserve",
-    metavar="SIZE",
-    help=f"Disk space to leave free.  [default: {DEFAULT_RESERVE}]",
-)
-@click.option(
-    "--patience",
-    metavar="TIME",
-    help="Give up after so long without any byte: 90s, 30m, 2h, forever."
-    f"  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
-)
-@click.option(
-    "--limit-rate",
-    metavar="RATE",
-    help="Bytes a second at most, such as 2M, or by the time of day: 2M@08:00-19:00.",
-)
-@click.option("--rpc-url", metavar="URL", help="Use a running aria2 daemon on this machine.")
-@click.option(
-    "--rpc-secret-file",
-    type=click.Path(path_type=Path),
-    help="File that holds its secret; else HFARIA_RPC_SECRET.",
-)
+@asking_options
+@moving_options
 @detach_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the snapshot's path alone.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@debug_option
 def pull_command(
     *,
     reference: str,
@@ -154,19 +76,8 @@ def pull_command(
     local_dir: Path | None,
     force_download: bool,
     dry_run: bool,
-    endpoints: tuple[str, ...],
-    use_origin: bool | None,
-    stale: str | None,
-    trusted_endpoints: tuple[str, ...],
-    token: str | None,
-    token_file: Path | None,
-    connections: int | None,
-    jobs: int | None,
-    reserve: str | None,
-    patience: str | None,
-    limit_rate: str | None,
-    rpc_url: str | None,
-    rpc_secret_file: Path | None,
+    asking: Asking,
+    moving: Moving,
     detach: bool,
     as_json: bool,
     quiet: bool,
@@ -181,8 +92,6 @@ def pull_command(
         raise UsageError("`--dest` and `--local-dir` can't be used together")
     if as_json and quiet:
         raise UsageError("`--json` and `-q` can't be used together")
-    if token is not None and token_file is not None:
-        raise UsageError("`--token` and `--token-file` can't be used together")
     spec, names = parse_reference(
         reference,
         repo_type=None if repo_type is None else RepoType(repo_type),
@@ -192,25 +101,10 @@ def pull_command(
     selection, warning = make_selection(
         names=names, include=include, exclude=exclude, variant=variant
     )
-    settings = load_settings(
-        Overrides(
-            cache_dir=cache_dir,
-            endpoints=endpoints,
-            use_origin=use_origin,
-            stale=stale,
-            trusted_endpoints=trusted_endpoints,
-            connections=connections,
-            jobs=jobs,
-            reserve=reserve,
-            patience=patience,
-            limit_rate=limit_rate,
-            rpc_url=rpc_url,
-            rpc_secret_file=rpc_secret_file,
-        )
-    )
+    settings = load_settings(moving.add_to(asking.overrides(cache_dir)))
     invocation = this_invocation()
     if detach and invocation.job is None:
-        check_detach(token=token, dry_run=dry_run)
+        check_detach(token=asking.token, dry_run=dry_run)
         begin_job(settings, title=spec.label, as_json=as_json, quiet=quiet)
         return
     # The workflow brings the HTTP client along: `--help` and usage errors come without it.
@@ -221,14 +115,12 @@ def pull_command(
     )
     if warning is not None:
         reporter.warn(warning)
-    if token is not None:
-        reporter.warn("a token on the command line is visible to other users; prefer HF_TOKEN")
     request = workflow.PullRequest(
         spec,
         selection,
         local_dir=local_dir,
         refetch=force_download,
-        token=_token(token, token_file),
+        token=asking.secret(reporter),
     )
     try:
         if dry_run:
@@ -281,9 +173,3 @@ def _say_what_a_reader_needs(reporter: Reporter, *, filtered: bool) -> None:
             "only a part of the repo was asked for: offline, `snapshot_download` needs the same "
             "patterns"
         )
-
-
-def _token(token: str | None, token_file: Path | None) -> Secret | None:
-    if token_file is not None:
-        return read_secret(token_file, what="the token")
-    return None if token is None else Secret(token)

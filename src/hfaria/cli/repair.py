@@ -12,10 +12,9 @@ from hfaria.cli.option_groups import (
     Saying,
     asking_options,
     cache_option,
-    repo_type_option,
     saying_options,
 )
-from hfaria.cli.options import read_reference
+from hfaria.cli.options import read_reference, repo_type_option
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import load_settings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfaria.cli.options import decorate
 from hfaria.rules.manifest import MANIFEST_NAME
 from hfaria.settings import DEFAULT_CONNECTIONS, DEFAULT_JOBS, DEFAULT_RESERVE
 
@@ -33,7 +34,6 @@ manifest_option = click.option(
     type=click.Path(path_type=Path),
     help=f"The manifest.  [default: {MANIFEST_NAME}]",
 )
-debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,4 @@ def moving_options(command: Command) -> Command:
         moving = Moving(**{name: given.pop(name) for name in names})
         return command(moving=moving, **given)
 
-    decorated: Command = wrapped
-    for option in reversed(_MOVING):
-        decorated = option(decorated)
-    return decorated
+    return decorate(wrapped, _MOVING)

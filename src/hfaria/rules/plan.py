@@ -66,6 +66,11 @@ class Plan:
         return sum({file.blob_name: file.size for file in self.files}.values())
 
     @property
+    def missing(self) -> tuple[Transfer, ...]:
+        """Every content that is not published here yet, to be fetched or to be copied."""
+        return (*self.transfers, *(transfer for transfer, _ in self.reused))
+
+    @property
     def bytes_to_fetch(self) -> int:
         """Bytes still missing here, less what earlier runs staged."""
         return sum(transfer.size for transfer in self.transfers) - self.partial_bytes

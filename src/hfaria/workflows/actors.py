@@ -178,18 +178,12 @@ class Actors:
         transfer = command.transfer
         name = transfer.blob_name
         path = self._direct_path(transfer)
-        told_at = time.monotonic()
-        last = self.direct[name] = path.stat().st_size if path.exists() else 0
+        self.direct[name] = path.stat().st_size if path.exists() else 0
+        count = self._counter(name, self.direct[name])
 
         def on_bytes(held: int) -> None:
-            nonlocal last, told_at
-            self.direct_bytes += max(0, held - last)
-            last = held
             self.direct[name] = held
-            now = time.monotonic()
-            if now - told_at > _SHOW_SECONDS:
-                told_at = now
-                self.events.put(t.Progressed(name, held))
+            count(held)
 
         failure = fetch_direct(
             self.client,
@@ -202,6 +196,21 @@ class Actors:
             silence_seconds=command.silence_seconds,
         )
         self.events.put(t.Arrived(name) if failure is None else t.Failed(name, failure))
+
+    def _counter(self, name: str, last: int) -> Callable[[int], None]:
+        """Return what takes in a transfer's running total, and now and then tells of it."""
+        told_at = time.monotonic()
+
+        def count(total: int) -> None:
+            nonlocal last, told_at
+            self.direct_bytes += max(0, total - last)
+            last = total
+            now = time.monotonic()
+            if now - told_at > _SHOW_SECONDS:
+                told_at = now
+                self.events.put(t.Progressed(name, total))
+
+        return count
 
     def is_cancelled(self) -> bool:
         """Whether the pull is at its end, one way or the other."""
@@ -255,18 +264,6 @@ class Actors:
         last_source, left = self._left.pop(name, ("", ()))
         order = left if last_source == source.endpoint.url else ()
         order = order or order_of_suspicion(transfer.size, deliveries)
-        last = 0
-        told_at = time.monotonic()
-
-        def on_bytes(compared: int) -> None:
-            nonlocal last, told_at
-            self.direct_bytes += max(0, compared - last)
-            last = compared
-            now = time.monotonic()
-            if now - told_at > _SHOW_SECONDS:
-                told_at = now
-                self.events.put(t.Progressed(name, compared))
-
         mending = mend(
             self.client,
             source,
@@ -274,7 +271,7 @@ class Actors:
             size=transfer.size,
             order=order,
             is_right=lambda: self._digest(path, transfer) == name,
-            on_bytes=on_bytes,
+            on_bytes=self._counter(name, 0),
             is_cancelled=self.is_cancelled,
         )
         replaced = self._replaced.setdefault(name, [])

@@ -90,10 +90,7 @@ class TransferRun:
 
     def __post_init__(self) -> None:
         self._size = self.plan.size
-        self._unfinished = {
-            each.blob_name
-            for each in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
-        }
+        self._unfinished = {each.blob_name for each in self.plan.missing}
         self._files = {}
         for file in self.plan.to_link:
             self._files.setdefault(file.blob_name, []).append(file)
@@ -125,10 +122,7 @@ class TransferRun:
     def begin(self) -> None:
         """Make the entries of what is published, and have copies on this disk looked at."""
         self._link_what_is_here()
-        self._bytes_done = self._size - sum(
-            transfer.size
-            for transfer in (*self.plan.transfers, *(each for each, _ in self.plan.reused))
-        )
+        self._bytes_done = self._size - sum(transfer.size for transfer in self.plan.missing)
         for transfer, source in self.plan.reused:
             self._reusing.add(transfer.blob_name)
             self._actors.reuse(transfer, source)
@@ -204,9 +198,7 @@ class TransferRun:
         return self.mover.bytes_moved + self._actors.direct_bytes
 
     def _link_what_is_here(self) -> None:
-        pending = {transfer.blob_name for transfer in self.plan.transfers}
-        pending |= {transfer.blob_name for transfer, _ in self.plan.reused}
-        here = [file for file in self.plan.to_link if file.blob_name not in pending]
+        here = [file for file in self.plan.to_link if file.blob_name not in self._unfinished]
         self.store.link(here, self.plan.commit_hash)
         self._files_done = len(self.plan.files) - len(self.plan.to_link) + len(here)
 

@@ -7,15 +7,17 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from hfaria.engine.add_request import AddRequest, gid_for
 from hfaria.engine.binary import EngineBinary, find_engine
 from hfaria.engine.daemon import ManagedDaemon
-from hfaria.engine.rpc import AddRequest, Engine, TransferStatus, gid_for
 from hfaria.engine.tunables import load_tunables
 from hfaria.errors import EngineNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from hfaria.engine.rpc import Engine, TransferStatus
 
 BLOB_NAME = "ab" * 32
 PATIENCE_SECONDS = 30.0
@@ -54,9 +56,18 @@ def start_daemon(
     )
 
 
-def request_for(path: Path, *uris: str, connections: int = 4) -> AddRequest:
-    gid = gid_for(path.name)
-    return AddRequest(gid, uris, path.parent, path.name, split=connections, connections=connections)
+def request_for(
+    path: Path, *uris: str, connections: int = 4, size: int | None = None
+) -> AddRequest:
+    return AddRequest(
+        gid_for(path.name),
+        uris,
+        path.parent,
+        path.name,
+        size,
+        split=connections,
+        connections=connections,
+    )
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hfaria.engine.add_request import AddRequest, gid_for
 from hfaria.engine.partial import current_boot_id, prepare_partial
-from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
+from hfaria.engine.rpc import Engine, RpcRefused
+from hfaria.engine.verdicts import failure_of_status
+from hfaria.rules.failures import Failure, Reason
 from integration.engines import (
     BLOB_NAME,
     fetch,
@@ -45,6 +48,12 @@ def _nothing_under_way(daemon: ManagedDaemon) -> Iterator[None]:
     daemon.engine.remove(daemon.engine.own_gids)
 
 
+@pytest.fixture(params=[None, len(CONTENT)], ids=["unknown size", "told size"])
+def size(request: pytest.FixtureRequest) -> int | None:
+    told: int | None = request.param
+    return told
+
+
 def test_many_transfers_are_added_at_once_and_answered_in_order(
     daemon: ManagedDaemon, tmp_path: Path
 ) -> None:
@@ -75,23 +84,27 @@ def test_a_refused_transfer_does_not_refuse_the_others(
         daemon.engine.purge([good.gid])
 
 
-def test_a_transfer_that_failed_can_be_added_again(daemon: ManagedDaemon, tmp_path: Path) -> None:
+def test_a_transfer_that_failed_can_be_added_again(
+    daemon: ManagedDaemon, tmp_path: Path, size: int | None
+) -> None:
     path = tmp_path / BLOB_NAME
     with RangeServer({"file": CONTENT}) as server:
-        request = request_for(path, server.url("absent"))
+        request = request_for(path, server.url("absent"), size=size)
         daemon.engine.add_many([request])
         failed = wait_for_end(daemon.engine, request.gid)
         assert (failed.status, failed.error_code) == ("error", 3)
-        again = request_for(path, server.url("file"))
+        again = request_for(path, server.url("file"), size=size)
         assert daemon.engine.add_many([again]) == [request.gid]
         assert wait_for_end(daemon.engine, request.gid).completed_length == len(CONTENT)
         daemon.engine.purge([request.gid])
     assert path.read_bytes() == CONTENT
 
 
-def test_adding_what_is_under_way_is_refused(daemon: ManagedDaemon, tmp_path: Path) -> None:
+def test_adding_what_is_under_way_is_refused(
+    daemon: ManagedDaemon, tmp_path: Path, size: int | None
+) -> None:
     with RangeServer({"file": CONTENT}, bytes_per_second=1000) as server:
-        request = request_for(tmp_path / BLOB_NAME, server.url("file"))
+        request = request_for(tmp_path / BLOB_NAME, server.url("file"), size=size)
         daemon.engine.add_many([request])
         (refused,) = daemon.engine.add_many([request])
         assert isinstance(refused, RpcRefused)
@@ -100,12 +113,12 @@ def test_adding_what_is_under_way_is_refused(daemon: ManagedDaemon, tmp_path: Pa
 
 
 def test_a_removed_transfer_keeps_its_partial_and_goes_on_later(
-    daemon: ManagedDaemon, tmp_path: Path
+    daemon: ManagedDaemon, tmp_path: Path, size: int | None
 ) -> None:
     path = tmp_path / BLOB_NAME
     with RangeServer({"file": CONTENT}, bytes_per_second=400_000) as server:
         prepare_partial(path, len(CONTENT), boot_id=BOOT_ID)
-        request = request_for(path, server.url("file"))
+        request = request_for(path, server.url("file"), size=size)
         daemon.engine.add_many([request])
         wait_until(lambda: server.bytes_sent > 300_000)
         assert daemon.engine.remove([request.gid, UNKNOWN]) == {request.gid, UNKNOWN}
@@ -117,10 +130,10 @@ def test_a_removed_transfer_keeps_its_partial_and_goes_on_later(
     assert path.read_bytes() == CONTENT
 
 
-def test_pausing_and_going_on(daemon: ManagedDaemon, tmp_path: Path) -> None:
+def test_pausing_and_going_on(daemon: ManagedDaemon, tmp_path: Path, size: int | None) -> None:
     path = tmp_path / BLOB_NAME
     with RangeServer({"file": CONTENT}, bytes_per_second=400_000) as server:
-        request = request_for(path, server.url("file"))
+        request = request_for(path, server.url("file"), size=size)
         daemon.engine.add_many([request])
         wait_until(lambda: server.bytes_sent > 100_000)
         assert daemon.engine.pause([request.gid]) == {}
@@ -132,11 +145,13 @@ def test_pausing_and_going_on(daemon: ManagedDaemon, tmp_path: Path) -> None:
     assert path.read_bytes() == CONTENT
 
 
-def test_uris_are_changed_under_way(daemon: ManagedDaemon, tmp_path: Path) -> None:
+def test_uris_are_changed_under_way(
+    daemon: ManagedDaemon, tmp_path: Path, size: int | None
+) -> None:
     path = tmp_path / BLOB_NAME
     slow = RangeServer({"file": CONTENT}, bytes_per_second=20_000)
     with slow, RangeServer({"file": CONTENT}) as quick:
-        request = request_for(path, slow.url("file"))
+        request = request_for(path, slow.url("file"), size=size)
         daemon.engine.add_many([request])
         wait_until(lambda: slow.bytes_sent > 0)
         daemon.engine.pause([request.gid])  # connections under way would keep their URI
@@ -150,6 +165,47 @@ def test_uris_are_changed_under_way(daemon: ManagedDaemon, tmp_path: Path) -> No
         daemon.engine.purge([request.gid])
     assert path.read_bytes() == CONTENT
     assert quick.bytes_sent > 0
+
+
+def test_a_told_size_makes_every_get_one_of_a_range(daemon: ManagedDaemon, tmp_path: Path) -> None:
+    path = tmp_path / BLOB_NAME
+    with RangeServer({"file": CONTENT}) as server:
+        request = request_for(path, server.url("file"), size=len(CONTENT))
+        daemon.engine.add_many([request])
+        assert wait_for_end(daemon.engine, request.gid).status == "complete"
+        assert server.requests
+        assert all(line.startswith("GET ") for line in server.lines)
+        assert None not in {held_range for _, held_range in server.requests}
+    assert path.read_bytes() == CONTENT
+    assert [each.name for each in tmp_path.iterdir()] == [BLOB_NAME]  # and no Metalink beside it
+
+
+@pytest.mark.parametrize("delta", [-1, 1])
+def test_a_told_size_that_is_not_the_servers_is_an_error_at_once(
+    daemon: ManagedDaemon, tmp_path: Path, delta: int
+) -> None:
+    size = len(CONTENT) + delta
+    with RangeServer({"file": CONTENT}) as server:
+        request = request_for(tmp_path / BLOB_NAME, server.url("file"), size=size)
+        daemon.engine.add_many([request])
+        failure = failure_of_status(wait_for_end(daemon.engine, request.gid))
+    assert failure == Failure(Reason.WRONG_LENGTH, f"{len(CONTENT)} bytes instead of {size}")
+
+
+def test_a_daemon_that_another_process_uses_too_keeps_our_gids(
+    daemon: ManagedDaemon, tmp_path: Path
+) -> None:
+    address = daemon.engine.address
+    with RangeServer({"file": CONTENT}, bytes_per_second=1000) as server:
+        request = request_for(tmp_path / BLOB_NAME, server.url("file"), size=len(CONTENT))
+        mine, theirs = Engine(address, keeps_gids=True), Engine(address, keeps_gids=True)
+        assert mine.add_many([request]) == [request.gid]
+        (refused,) = theirs.add_many([request])
+        assert isinstance(refused, RpcRefused)
+        assert refused.is_under_way
+        assert mine.remove([request.gid]) == {request.gid}
+        mine.close()
+        theirs.close()
 
 
 def test_what_is_not_there_is_a_value(daemon: ManagedDaemon) -> None:

@@ -235,9 +235,24 @@ def test_bytes_that_stay_wrong_are_set_aside_and_told(
     assert_nothing_left(user.cache)
 
 
-@pytest.mark.parametrize(
-    "effect", [Portal(), Length(delta=-70_000), Gzip()], ids=["portal", "truncated", "gzip"]
-)
+def test_a_length_that_stays_wrong_is_refused_or_seen_through(
+    hub: LoopbackHub, user: User, spec: RepoSpec
+) -> None:
+    # The size of the file is known from the listing: ranges of it can be had all the same.
+    hub.faults.add(Fault(Length(delta=-70_000), site="cdn"))
+    run = pull_watched(user, spec, "--patience", "1")
+    if run.code == 0:
+        assert_holds(run.path, spec)
+    else:
+        refused(run, run.code)
+        assert run.code in {3, 4}
+        assert list(visible_files(user.cache)) == []
+    assert_clean(user.cache)
+    hub.faults.clear()
+    assert_holds(user.pulled(spec.repo_id).path, spec)
+
+
+@pytest.mark.parametrize("effect", [Portal(), Gzip()], ids=["portal", "gzip"])
 def test_answers_that_stay_useless_never_show(
     hub: LoopbackHub, user: User, spec: RepoSpec, effect: Effect
 ) -> None:

@@ -782,6 +782,42 @@ def test_an_outage_is_watched_and_its_end_noticed_at_once() -> None:
     assert commands == [t.Move(a, ORIGIN, location()), t.Locate(b, ORIGIN)]
 
 
+def cut_off(run: Scheduler, *names: str) -> None:
+    """Let the line go while large transfers move, until their route is known to be down."""
+    for name in names:
+        run.handle([t.Failed(name, UNREACHABLE)], 1.0)
+    # What can't be reached is asked for anew, which the endpoint doesn't hear either.
+    asked = locates(run.handle([t.Ticked()], 2.0))
+    assert asked == list(names)
+    for name in names:
+        run.handle([t.NotLocated(name, ORIGIN, UNREACHABLE)], 2.0)
+
+
+def test_after_an_outage_bytes_come_from_where_they_came_before_it_unasked() -> None:
+    a, b = transfer("a"), transfer("b")
+    run = scheduler(a, b)
+    start(run, "a")
+    start(run, "b")
+    cut_off(run, "a", "b")
+    there = t.Move(a, ORIGIN, location("a"))
+    assert run.handle([t.Reachable(ORIGIN)], 6.0) == [there]
+    commands = run.handle([t.Progressed("a", 5, connections=8)], 6.1)
+    commands += run.handle([t.Progressed("a", 9, connections=8)], 6.2)
+    assert commands == [t.Move(b, ORIGIN, location("b"))]
+
+
+def test_what_was_known_before_an_outage_and_has_expired_is_asked_for_at_once() -> None:
+    a = transfer("a")
+    run = scheduler(a)
+    start(run, "a")
+    cut_off(run, "a")
+    assert run.handle([t.Reachable(ORIGIN)], 6.0) == [t.Move(a, ORIGIN, location("a"))]
+    refused = Failure(Reason.EXPIRED)
+    assert run.handle([t.Failed("a", refused)], 6.1) == [t.Locate(a, ORIGIN)]
+    assert run.handle([t.NotLocated("a", ORIGIN, UNREACHABLE)], 6.1) == [t.Watch(ORIGIN, 0.5)]
+    assert run.handle([t.Reachable(ORIGIN)], 9.0) == [t.Locate(a, ORIGIN)]
+
+
 def test_one_that_accepts_connections_and_nothing_else_is_watched_with_growing_pauses() -> None:
     run = scheduler(transfer("a"), policy=RetryPolicy())
     run.handle([t.Ticked()], 0.0)

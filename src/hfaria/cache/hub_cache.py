@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
-from huggingface_hub.utils import WeakFileLock
 
 from hfaria.cache import records, store
 from hfaria.cache.files import (
@@ -275,6 +274,9 @@ class HubCache:
             # small blobs would take longer than everything else about them.
             yield
             return
+        # It brings a reader of YAML along, 20 ms that bytes should not wait for.
+        from huggingface_hub.utils import WeakFileLock  # noqa: PLC0415
+
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WeakFileLock(path, timeout=self.lock_seconds)
         try:

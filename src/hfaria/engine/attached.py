@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from hfaria.engine.add_request import AddRequest, gid_for
 from hfaria.engine.binary import check_version
-from hfaria.engine.rpc import AddRequest, Engine, RpcAddress, RpcRefused, gid_for
+from hfaria.engine.rpc import Engine, RpcAddress, RpcRefused
 from hfaria.engine.tunables import SAFE_TRANSFER
 from hfaria.errors import EngineError, EngineLost, InvalidConfig
 
@@ -34,7 +35,9 @@ class AttachedDaemon:
     """The daemon behind ``url``, with ``secret``."""
 
     def __init__(self, url: str, secret: Secret) -> None:
-        self.engine = Engine(_read_address(url, secret), common_options=_GUEST_OPTIONS)
+        self.engine = Engine(
+            _read_address(url, secret), common_options=_GUEST_OPTIONS, keeps_gids=True
+        )
 
     def __enter__(self) -> Self:
         self.check()

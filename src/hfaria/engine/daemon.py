@@ -207,6 +207,8 @@ class ManagedDaemon:
                 raise EngineLost(message) from exc
         self._process = process
         runtime.note_daemon(process.pid)
+        import hfaria.engine.transport  # noqa: F401, PLC0415 - slow, and needed once it listens
+
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if "IPv4 RPC: failed to bind" in _tail(log):

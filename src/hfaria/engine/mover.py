@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hfaria.engine.add_request import AddRequest, gid_for
 from hfaria.engine.partial import (
     PartialAction,
     backup_control,
@@ -18,7 +19,7 @@ from hfaria.engine.partial import (
     prepare_partial,
 )
 from hfaria.engine.rate import EngineRate
-from hfaria.engine.rpc import AddRequest, RpcRefused, gid_for
+from hfaria.engine.rpc import RpcRefused
 from hfaria.engine.tunables import proxy_options
 from hfaria.engine.verdicts import failure_of_status
 from hfaria.errors import EngineLost
@@ -201,8 +202,9 @@ class Mover:
     def _request(self, gid: str, wanted: MoveRequest, movement: _Movement) -> AddRequest:
         transfer = wanted.transfer
         options = self._proxy_options(gid, wanted, movement)
-        if transfer.size > self.largest_whole_answer:
-            # With a HEAD first, all of aria2's GETs have a range; its first one has none otherwise.
+        is_huge = transfer.size > self.largest_whole_answer
+        if is_huge:
+            # One that can't be told the size asks for it: then all of its GETs have a range.
             options += (("use-head", "true"),)
         connections = min(self.connections, wanted.connections or self.connections)
         return AddRequest(
@@ -210,6 +212,8 @@ class Mover:
             uris=(wanted.url,),
             directory=self.partials,
             out=transfer.blob_name,
+            # One that begins anew may come from a server that knows no ranges.
+            size=transfer.size if is_huge or movement.held_at_start else None,
             split=connections * max(1, wanted.sources),
             connections=connections,
             min_split_size=_MIB,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,8 +12,8 @@ from hfaria.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
+    from hfaria.engine.add_request import AddRequest
     from hfaria.engine.transport import SessionClient
     from hfaria.redact import Secret
 
@@ -23,10 +21,6 @@ _BATCH = 200
 _UNDER_WAY = "this GID is under way"
 _MOST_STATUSES = 2000
 _SETTLE_TICK_SECONDS = 0.01
-_LONGEST_NAME = 243  # with a longer one aria2 writes no control file, and says nothing
-_MOST_CONNECTIONS = 16
-_MIB = 1024 * 1024
-_GID = re.compile(r"[0-9a-f]{16}")
 _KEYS = (
     *("gid", "status", "completedLength", "totalLength", "downloadSpeed"),
     *("connections", "errorCode", "errorMessage"),
@@ -34,15 +28,6 @@ _KEYS = (
 _PIECE_KEYS = ("bitfield", "pieceLength")
 ANSWER_SECONDS = 10.0
 """How long an engine may take to answer; it needs some milliseconds, unless the disk holds it."""
-
-# Credentials would follow every redirect; the others would override what resuming rests on.
-_FORBIDDEN_OPTIONS = frozenset(
-    {
-        *("header", "http-user", "http-passwd", "referer", "load-cookies", "checksum"),
-        *("gid", "dir", "out", "continue", "allow-overwrite", "auto-file-renaming"),
-        *("remove-control-file", "file-allocation", "check-certificate"),
-    }
-)
 
 ENDED = frozenset({"complete", "error", "removed"})
 """The statuses that a transfer doesn't leave by itself."""
@@ -79,51 +64,6 @@ class RpcRefused:
 
 
 Added: TypeAlias = "str | RpcRefused"
-
-
-@dataclass(frozen=True, slots=True)
-class AddRequest:
-    """One transfer for aria2. Call `prepare_partial` on its file right before adding it."""
-
-    gid: str
-    uris: tuple[str, ...]
-    directory: Path
-    out: str
-    split: int = 8
-    connections: int = 8
-    min_split_size: int = _MIB
-    options: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        if not _GID.fullmatch(self.gid) or not int(self.gid, 16):
-            raise ValueError(f"`{self.gid}` is no GID")
-        if not self.uris:
-            raise ValueError("a transfer needs a URI")
-        if not self.directory.is_absolute():
-            raise ValueError(f"`{self.directory}` depends on the daemon's working directory")
-        if (
-            not self.out
-            or set(self.out) & {"/", "\\", "\0"}
-            or self.out in {".", ".."}
-            or len(self.out.encode()) > _LONGEST_NAME
-        ):
-            raise ValueError(f"`{self.out}` is no safe name of a partial")
-        refused = _FORBIDDEN_OPTIONS.intersection(name for name, _ in self.options)
-        if refused:
-            raise ValueError(f"options that aria2 must not be given: {sorted(refused)}")
-
-    def aria2_options(self, common: Mapping[str, str]) -> dict[str, str]:
-        """Return the options of `aria2.addUri`."""
-        return {
-            **common,
-            "split": str(max(1, self.split)),
-            "max-connection-per-server": str(min(max(1, self.connections), _MOST_CONNECTIONS)),
-            "min-split-size": str(min(max(_MIB, self.min_split_size), 1024 * _MIB)),
-            **dict(self.options),
-            "gid": self.gid,
-            "dir": str(self.directory),
-            "out": self.out,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +104,12 @@ class Poll:
         return {each.gid: each for each in (*self.stopped, *self.waiting, *self.active)}
 
 
-def gid_for(blob_name: str, scope: str = "") -> str:
-    """Return the GID of a blob's transfer: the same in each run, different in each ``scope``."""
-    return hashlib.sha256(f"{scope}\n{blob_name}".encode()).hexdigest()[:16]
-
-
 class Engine:
     """A daemon's RPC. Refusals are values; silence, and nonsense, raise `EngineLost`.
 
     ``common_options`` go with every transfer. Only GIDs added here are reported or touched.
+    ``keeps_gids``: aria2 has to know every transfer by the GID that it is added with, since another
+    process may have added it as well; it gives a GID of its own to one whose size is told.
     """
 
     def __init__(
@@ -181,11 +118,15 @@ class Engine:
         *,
         common_options: Mapping[str, str] | None = None,
         timeout_seconds: float = ANSWER_SECONDS,
+        keeps_gids: bool = False,
     ) -> None:
         self.address = address
         self._common = dict(common_options or {})
         self._timeout = timeout_seconds
+        self._tells_sizes = not keeps_gids
         self._own: set[str] = set()
+        self._names: dict[str, str] = {}
+        """What aria2 calls a transfer that has another GID there, by the GID that we gave it."""
         self._connected: SessionClient | None = None
 
     @property
@@ -198,6 +139,8 @@ class Engine:
         answer = self._call("aria2.getVersion")
         if isinstance(answer, RpcRefused):
             raise EngineLost(f"the engine refuses to answer: {answer.message}")
+        if "Metalink" not in answer.get("enabledFeatures", ()):
+            self._tells_sizes = False
         return str(answer["version"])
 
     def global_options(self) -> dict[str, str]:
@@ -222,7 +165,7 @@ class Engine:
             # aria2 says "No URI to download" both of a GID that is taken and of a bad URI.
             refused = [at for at, answer in enumerate(answers) if isinstance(answer, RpcRefused)]
             again = [batch[at] for at in refused]
-            self._many("aria2.removeDownloadResult", [[each.gid] for each in again])
+            self._forget_results([each.gid for each in again])
             for at, answer in zip(refused, self._add_batch(again), strict=True):
                 answers[at] = answer
             self._name_those_under_way(batch, answers)
@@ -255,8 +198,10 @@ class Engine:
     def purge(self, gids: Iterable[str]) -> None:
         """Make aria2 forget transfers that have ended; do it once their statuses are read."""
         named = list(gids)
-        self._many("aria2.removeDownloadResult", [[gid] for gid in named])
+        self._forget_results(named)
         self._own.difference_update(named)
+        for gid in named:
+            self._names.pop(gid, None)
 
     def remove(self, gids: Iterable[str], *, settle_seconds: float = 5.0) -> frozenset[str]:
         """Take transfers from aria2, whatever their state, keeping partials and control files.
@@ -326,11 +271,26 @@ class Engine:
             self._connected = None
 
     def _add_batch(self, batch: Sequence[AddRequest]) -> list[Added]:
-        requests = [[list(each.uris), each.aria2_options(self._common)] for each in batch]
-        answers = self._many("aria2.addUri", requests)
-        added = [a if isinstance(a, RpcRefused) else str(a) for a in answers]
-        self._own.update(answer for answer in added if isinstance(answer, str))
+        free = [each for each in batch if each.gid not in self._names]
+        calls = [each.call(self._common, tells_size=self._tells_sizes) for each in free]
+        answers = dict(zip((each.gid for each in free), self._multicall(calls), strict=True))
+        added: list[Added] = []
+        for each in batch:
+            answer = answers.get(each.gid, RpcRefused(1, _UNDER_WAY))
+            if isinstance(answer, RpcRefused):
+                added.append(answer)
+                continue
+            if isinstance(answer, list):  # of the Metalink's files, and ours has one
+                self._names[each.gid] = str(answer[0])
+            self._own.add(each.gid)
+            added.append(each.gid)
         return added
+
+    def _forget_results(self, gids: Sequence[str]) -> None:
+        answers = self._many("aria2.removeDownloadResult", [[gid] for gid in gids])
+        for gid, answer in zip(gids, answers, strict=True):
+            if not isinstance(answer, RpcRefused):
+                self._names.pop(gid, None)
 
     def _name_those_under_way(self, batch: Sequence[AddRequest], answers: list[Added]) -> None:
         refused = [at for at, answer in enumerate(answers) if isinstance(answer, RpcRefused)]
@@ -351,7 +311,11 @@ class Engine:
     def _statuses(self, answer: Any) -> tuple[TransferStatus, ...]:  # noqa: ANN401 - JSON
         if isinstance(answer, RpcRefused):
             raise EngineLost(f"the engine refuses to answer: {answer.message}")
-        return tuple(_read_status(each) for each in answer if each["gid"] in self._own)
+        ours = {name: gid for gid, name in self._names.items()}
+        statuses = (
+            _read_status({**each, "gid": ours.get(each["gid"], each["gid"])}) for each in answer
+        )
+        return tuple(each for each in statuses if each.gid in self._own)
 
     def _many(self, method: str, parameters: Sequence[list[Any]]) -> list[Any]:
         answers: list[Any] = []
@@ -364,8 +328,9 @@ class Engine:
         """Return each call's result or `RpcRefused`."""
         from hfaria.engine.transport import ClientException  # noqa: PLC0415 - aria2p is slow
 
+        named = [(method, self._with_name(parameters)) for method, parameters in calls]
         try:
-            answers = self._client().multicall2(calls)
+            answers = self._client().multicall2(named)
         except ClientException as exc:
             raise EngineLost(f"the engine refuses to answer: {redact(exc.message)}") from exc
         if not isinstance(answers, list) or len(answers) != len(calls):
@@ -376,9 +341,15 @@ class Engine:
         from hfaria.engine.transport import ClientException  # noqa: PLC0415 - aria2p is slow
 
         try:
-            return self._client().call(method, list(parameters))
+            return self._client().call(method, self._with_name(list(parameters)))
         except ClientException as exc:
             return RpcRefused(exc.code, redact(exc.message))
+
+    def _with_name(self, parameters: list[Any]) -> list[Any]:
+        """Name a transfer as aria2 does; it is the first parameter of what is asked about one."""
+        if parameters and isinstance(parameters[0], str):
+            return [self._names.get(parameters[0], parameters[0]), *parameters[1:]]
+        return parameters
 
     def _client(self) -> SessionClient:
         if self._connected is None:

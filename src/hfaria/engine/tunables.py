@@ -43,6 +43,7 @@ MUST_HAVES: Mapping[str, str] = MappingProxyType(
         "rpc-listen-all": "false",
         "rpc-allow-origin-all": "false",
         "rpc-secure": "false",  # loopback only
+        "rpc-save-upload-metadata": "false",  # a Metalink has a signed URL in it
         "check-certificate": "true",
         "no-proxy": "127.0.0.1,localhost,::1",
         "enable-dht": "false",

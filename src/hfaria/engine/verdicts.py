@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _STATUS = re.compile(r"status=(\d{3})")
 _NO_CONNECTION = re.compile(r"Failed to establish connection, cause: (.+?)\.?$")
+_OTHER_RANGE = re.compile(r"Request: \d+-\d+/(\d+), Response: \d+-\d+/(\d+)")
 _REASONS = {
     2: Reason.TIMEOUT,
     5: Reason.STALLED,
@@ -51,6 +52,9 @@ def failure_of_status(status: TransferStatus) -> Failure:
     refused = _NO_CONNECTION.search(message)
     if refused is not None:
         return Failure(Reason.UNREACHABLE, refused[1])
+    other = _OTHER_RANGE.search(message)
+    if other is not None and other[1] != other[2]:
+        return Failure(Reason.WRONG_LENGTH, f"{other[2]} bytes instead of {other[1]}")
     if code in _REASONS:
         return Failure(_REASONS[code], message)
     lowered = message.lower()

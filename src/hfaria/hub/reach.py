@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
 
 _CONNECT_SECONDS = 3.0
-_FIRST_PAUSE_SECONDS = 0.1
+_SHORTEST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 3.0
-_QUICK_SECONDS = 60.0
+_PAUSE_SHARE = 0.01
 _TICK_SECONDS = 0.1
 _PORTS = {"http": 80, "https": 443}
 
@@ -32,15 +32,17 @@ def wait_until_reachable(
 ) -> None:
     """Return when a connection succeeds; raises `InterruptedError` when cancelled.
 
-    A connection costs an endpoint next to nothing, so it is tried ten times a second in the first
-    minute of an outage, and every 3 s later on. Behind a proxy it takes a request to know.
+    A connection costs an endpoint next to nothing, so the pauses between them are a hundredth of
+    the time that it is gone already: an outage is noticed to be over within 1 % of its length, and
+    one of an hour takes no more than a minute's outage. Behind a proxy it takes a request to know.
     """
     _sleep(after_seconds, is_cancelled)
     started_at = time.monotonic()
     while not _answers(client, endpoint):
-        is_short = time.monotonic() - started_at < _QUICK_SECONDS
-        is_cheap = is_short and client.proxies.find(endpoint.url, endpoint) is None
-        _sleep(_FIRST_PAUSE_SECONDS if is_cheap else _LONGEST_PAUSE_SECONDS, is_cancelled)
+        pause = max(_SHORTEST_PAUSE_SECONDS, _PAUSE_SHARE * (time.monotonic() - started_at))
+        if client.proxies.find(endpoint.url, endpoint) is not None:
+            pause = _LONGEST_PAUSE_SECONDS
+        _sleep(min(pause, _LONGEST_PAUSE_SECONDS), is_cancelled)
 
 
 def _answers(client: HubClient, endpoint: Endpoint) -> bool:

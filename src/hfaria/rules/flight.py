@@ -6,10 +6,15 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hfaria.rules.failures import Reason
+
 if TYPE_CHECKING:
     from hfaria.rules.failures import Failure
     from hfaria.rules.plan import Transfer
     from hfaria.rules.transfers import Location, Progressed
+
+
+_LINE_BROKE = frozenset({Reason.UNREACHABLE, Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
 
 
 class Phase(enum.Enum):
@@ -50,6 +55,8 @@ class Flight:
     route: int = 0
     location: Location | None = None
     located_at: float = 0.0
+    known: tuple[int, Location] | None = None
+    """Where a route led before its connections broke: it may lead there still."""
     has_own_client: bool = False
     is_mending: bool = False
     excluded: set[int] = field(default_factory=set)
@@ -131,6 +138,24 @@ class Flight:
             self.served |= {self.route, *self.sources}
             return True
         return False
+
+    def take_route(self, index: int, *, is_back: bool) -> None:
+        """Go by a route; one that just came back is tried where it led to before, unasked."""
+        if self.route != index:
+            self.location = None
+        if self.location is None and is_back and self.known is not None:
+            at, location = self.known
+            self.known = None
+            self.location = location if at == index else None
+        self.route = index
+
+    def leave_location(self, failure: Failure | None) -> None:
+        """Ask for another location; the old one is kept in mind if only the line broke."""
+        if failure is not None and failure.reason not in _LINE_BROKE:
+            self.known = None
+        elif self.location is not None:
+            self.known = self.route, self.location
+        self.location = None
 
     def leave_engine(self) -> None:
         """Forget what was true of this attempt alone."""

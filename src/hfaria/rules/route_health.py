@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _STRIKES = 3
 _UNPROVEN_USERS = 16
 _SOON_SECONDS = 0.25
+_BACK_SECONDS = 1.0
 _QUIET_SECONDS = 60.0
 _FULL = Failure(Reason.TIMEOUT, "as many connections as it may have are in use")
 UNPROVEN = Failure(Reason.TIMEOUT, "waiting for its first answers")
@@ -40,6 +41,8 @@ class RouteHealth:
     why: Failure = field(default_factory=lambda: Failure(Reason.UNREACHABLE))
     has_worked: bool = False
     is_watched: bool = False
+    back_until: float = 0.0
+    """Until when it counts as just seen to be in reach again."""
     held_until: float = 0.0
     hold: Failure = field(default_factory=lambda: Failure(Reason.RATE_LIMITED))
     allowed: int | None = None
@@ -222,12 +225,17 @@ class RouteBook:
         """Let one transfer try a route that can be connected to again."""
         health = self._health[index]
         health.is_watched = False
+        health.back_until = now + _BACK_SECONDS
         self.openings += 1
         health.down_until = min(health.down_until, now)
 
     def index(self, route: t.Route) -> int | None:
         """Return a route's place in the order."""
         return self.routes.index(route) if route in self.routes else None
+
+    def is_back(self, index: int, now: float) -> bool:
+        """Tell whether the route was just seen to be in reach again."""
+        return now < self._health[index].back_until
 
     def is_down(self, index: int) -> bool:
         """Tell whether the route is believed not to work."""

@@ -340,7 +340,7 @@ class Scheduler:
     def _retry(self, flight: Flight, failure: Failure | None = None) -> None:
         self.retries += failure is not None
         flight.phase = Phase.WAITING
-        flight.location = None
+        flight.leave_location(failure)
         flight.leave_engine()
         flight.ready_at = self.now
 
@@ -389,12 +389,10 @@ class Scheduler:
             flight.has_begun = False
             return
         index, name = choice.route, flight.transfer.blob_name
-        if flight.route != index:
-            flight.location = None
+        flight.take_route(index, is_back=self._book.is_back(index, self.now))
         if flight.is_unmixed and not flight.is_mending and flight.served - {index}:
             flight.served = set()
             commands.append(t.Discard(flight.transfer))
-        flight.route = index
         if flight.location is not None:
             flight.phase = Phase.LOCATED
             return

@@ -198,8 +198,11 @@ class Actors:
         self.events.put(t.Arrived(name) if failure is None else t.Failed(name, failure))
 
     def _counter(self, name: str, last: int) -> Callable[[int], None]:
-        """Return what takes in a transfer's running total, and now and then tells of it."""
-        told_at = time.monotonic()
+        """Return what takes in a transfer's running total, and tells of it: at once, then rarely.
+
+        The first bytes are what the requests after the first window wait for.
+        """
+        told_at = -_SHOW_SECONDS
 
         def count(total: int) -> None:
             nonlocal last, told_at

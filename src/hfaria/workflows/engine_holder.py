@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from hfaria.engine.attached import AttachedDaemon
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from hfaria.engine.mover import Daemon
     from hfaria.report.reporter import Reporter
     from hfaria.settings import Settings
+
+
+def prepare_engine() -> None:
+    """Import what speaks to a daemon, in a thread: it takes as long as asking for a listing."""
+    Thread(target=import_module, args=("hfaria.engine.transport",), daemon=True).start()
 
 
 class EngineHolder:

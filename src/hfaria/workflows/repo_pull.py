@@ -32,7 +32,7 @@ from hfaria.rules.window import Window
 from hfaria.workflows.access import find_catalogue, open_store
 from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
-from hfaria.workflows.engine_holder import EngineHolder
+from hfaria.workflows.engine_holder import EngineHolder, prepare_engine
 from hfaria.workflows.patience import patiently
 from hfaria.workflows.transfer import Outcome, TransferRun
 
@@ -145,6 +145,8 @@ class RepoPull:
 
     def run(self) -> Receipt:
         """Do all of it, one stage after the other."""
+        if not self.store.root.exists():  # then there is something to fetch
+            prepare_engine()
         catalogue = self.catalogue()
         plan = self.plan(catalogue)
         if not plan.files:

@@ -37,6 +37,7 @@ _TICK_SECONDS = 0.03
 _SLOW_TICK_SECONDS = 0.2
 _SHOW_SECONDS = 0.2
 _GATHER_SECONDS = 0.03
+_ON_ITS_HEELS_SECONDS = 0.003
 _SOON_SECONDS = 1.5
 _LITTLE = 1_000_000
 
@@ -126,6 +127,7 @@ class TransferRun:
         for transfer, source in self.plan.reused:
             self._reusing.add(transfer.blob_name)
             self._actors.reuse(transfer, source)
+        self._events.put(t.Ticked())  # the first turn has nothing to wait for
 
     def step(self, *, longest_wait: float = _SLOW_TICK_SECONDS) -> bool:
         """Do one turn: take in what happened, judge it, obey. Returns whether it was the last one.
@@ -213,7 +215,9 @@ class TransferRun:
         with suppress(queue.Empty):
             events.append(self._events.get(timeout=max(wait, 0.001)))
             # Others follow on its heels: judge them together.
-            time.sleep(min(_GATHER_SECONDS, longest_wait))
+            until = time.monotonic() + min(_GATHER_SECONDS, longest_wait)
+            while (left := until - time.monotonic()) > 0:
+                events.append(self._events.get(timeout=min(left, _ON_ITS_HEELS_SECONDS)))
             while True:
                 events.append(self._events.get_nowait())
         for event in events:

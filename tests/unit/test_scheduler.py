@@ -639,14 +639,17 @@ def test_after_a_mixture_was_wrong_all_bytes_come_from_one_route() -> None:
     assert commands == [t.Discard(a), t.MoveDirect(a, ORIGIN, None)]
 
 
-def test_two_sources_that_agree_on_wrong_bytes_end_the_file() -> None:
+def test_two_sources_that_agree_on_wrong_bytes_are_both_asked_once_more() -> None:
     a = transfer("a")
     run = scheduler(a, routes=(MIRROR, ORIGIN), policy=RetryPolicy(refetches=1))
     start(run, by=MIRROR)
     arrive(run)
     run.handle([mismatch()], 0.0)
     run.handle([t.Located("a", ORIGIN, location())], 0.0)
-    aside, ended = run.handle([t.Mended("a", ())], 1.0)
+    run.handle([t.Mended("a", ())], 1.0)
+    assert run.handle([t.Ticked()], 9.0) == [t.Locate(a, MIRROR)]
+    run.handle([t.Located("a", MIRROR, location())], 9.0)
+    aside, ended = run.handle([t.Mended("a", ())], 10.0)
     assert aside == t.SetAside(a)
     assert isinstance(ended, t.GiveUp)
     assert ended.failure.reason is Reason.MISMATCH

@@ -70,8 +70,6 @@ class Flight:
     mismatches: int = 0
     is_unmixed: bool = False
     """Whether its bytes have to come from one route alone, since a mixture was wrong."""
-    has_witness: bool = False
-    """Whether the same wrong bytes came twice."""
     connections: int = 0
     sources: dict[int, Source] = field(default_factory=dict)
     asking: set[int] = field(default_factory=set)
@@ -128,7 +126,8 @@ class Flight:
         elif held > self.most_held_bytes:
             self.most_held_bytes = held
             self.has_moved = True
-            self.served |= {self.route, *self.sources}
+            if not self.is_mending:
+                self.served |= {self.route, *self.sources}
             return True
         return False
 

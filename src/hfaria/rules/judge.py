@@ -52,7 +52,7 @@ class Judge:
         """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
         index, reason = flight.route, failure.reason
         flight.last_failures[index] = failure
-        if flight.phase is not Phase.LOCATING:
+        if flight.phase is not Phase.LOCATING and not flight.is_mending:
             flight.served |= {index, *flight.sources}  # it may have brought a part
         is_useless = reason in _USELESS
         flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
@@ -98,12 +98,12 @@ class Judge:
     ) -> tuple[Verdict, Failure]:
         """Judge bytes whose digest is wrong: whom to suspect, and whom to ask instead."""
         flight.mismatches += 1
-        served = flight.served or {flight.route}
+        # After mending, all bytes are those of the last route.
+        served = {flight.route} if flight.is_mending or not flight.served else flight.served
         hosts = ", ".join(self.book.host(at) for at in sorted(served))
         failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
-        if flight.is_mending or len(served) == 1:
-            # After mending, all bytes are those of the last route.
-            [liar] = [flight.route] if flight.is_mending else served
+        if len(served) == 1:
+            [liar] = served
             flight.wrong_at[liar] = flight.wrong_at.get(liar, 0) + 1
         for index in served:
             flight.last_failures[index] = failure
@@ -111,11 +111,8 @@ class Judge:
         can_be_mended = flight.is_large and event.can_be_mended
         flight.is_unmixed = flight.is_unmixed or len(served) > 1
         flight.served = served if can_be_mended else set()
-        # Each route once, and then a few times more: what was wrong once may be right the next
-        # time, but not what came the same twice.
-        left = candidates(flight, self.book)
-        is_certain = flight.has_witness and left <= flight.liars
-        if is_certain or flight.mismatches > self.policy.refetches + len(left) - 1:
+        # Once may have been chance, wherever it was, even if two sent the same.
+        if flight.mismatches > self.policy.refetches * len(candidates(flight, self.book)):
             flight.excluded |= flight.liars
         if not candidates(flight, self.book):
             return Verdict.GIVE_UP, failure

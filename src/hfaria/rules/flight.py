@@ -66,7 +66,8 @@ class Flight:
     lone_failures: int = 0
     """Failures in a row, without a byte in between, while others got on."""
     failed_at: float = 0.0
-    refused_signatures: int = 0
+    refused_at: dict[int, int] = field(default_factory=dict)
+    """How often fresh signed URLs of a route were refused."""
     mismatches: int = 0
     is_unmixed: bool = False
     """Whether its bytes have to come from one route alone, since a mixture was wrong."""
@@ -143,6 +144,7 @@ class Flight:
 
     def got_on(self) -> None:
         """Bytes that were never held before: what failed until now counts no more."""
-        self.lone_failures = self.refused_signatures = 0
+        self.lone_failures = 0
+        self.refused_at.clear()
         self.failures_at.clear()
         self.avoided.clear()

@@ -267,7 +267,8 @@ class ETag(Effect):
         for name in ("ETag", "X-Linked-Etag") if self.linked else ("ETag",):
             present = answer.header(name)
             if present is not None:
-                values = {"missing": None, "weak": f"W/{present}", "value": self.value}
+                weak = f"W/{present.removeprefix('W/')}"  # nobody weakens it twice
+                values = {"missing": None, "weak": weak, "value": self.value}
                 answer = answer.with_headers(**{name.replace("-", "_"): values[self.mode]})
         return answer
 

@@ -50,8 +50,8 @@ class History:
     """All of it; equal seeds make equal histories.
 
     ``honest`` is the source without a lasting fault where there is one honest. ``endpoints`` are
-    named to the pull, in order. ``codes`` are the exit codes that are in order,
-    and ``is_head_due`` whether a pull that is done must have brought the newest commit.
+    named to the pull, in order. ``is_head_due`` tells whether a pull that is done must have brought
+    the newest commit.
     """
 
     seed: int
@@ -65,9 +65,13 @@ class History:
     faults: tuple[Fault, ...]
     attacks: tuple[Attack, ...]
     url_lifetime_seconds: float
-    codes: frozenset[int]
     is_head_due: bool
     most_sent: int
+
+    @property
+    def has_honest(self) -> bool:
+        """Whether an honest source stays in reach: then the pull has to be done, in one run."""
+        return self.fate != "hopeless"
 
     @property
     def size(self) -> int:
@@ -91,7 +95,6 @@ class History:
             f"signed URLs live {self.url_lifetime_seconds} s",
             *(f"fault: {_described(fault)}" for fault in self.faults),
             *(f"attack: {attack}" for attack in self.attacks),
-            f"may end with {sorted(self.codes)}",
         ]
 
 
@@ -136,7 +139,6 @@ def make_history(seed: int) -> History:
         faults=tuple(faults),
         attacks=_make_attacks(dice),
         url_lifetime_seconds=dice.choice([5.0, 5.0, 3600.0]),
-        codes=frozenset({0, 3, 4, 5} if fate == "hopeless" else {0}),
         is_head_due=origin_is_spotless or not any(isinstance(f.effect, Behind) for f in faults),
         most_sent=(2 + 3 * lies) * size + 8_000_000,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import re
 import signal
@@ -31,14 +32,37 @@ _MARGIN_SECONDS = 12.0
 _LONGEST_SECONDS = 100.0
 _ORPHAN_SECONDS = 6.0
 _LINES_SHOWN = 20
+_GAVE_UP = frozenset({3, 4, 5})
 # Shorter than the patience, so that the engine comes back with what it can't do while there is
 # some left.
 _ENGINE_OPTIONS = "timeout=2\nconnect-timeout=2\n"
 
 
+class Promise(enum.Enum):
+    """What holds in every history; the value is what it is called when it was not kept."""
+
+    RIGHT = "corrupt"
+    SECRET = "leak"
+    ENDS = "hang"
+    ONE_RUN = "gave up with an honest source in reach"
+    CLEAN = "untidy"
+    """No traceback, one error line, no engine left, no more bytes than it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A promise that was not kept, and how."""
+
+    promise: Promise
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.promise.value}: {self.words}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a history ended. ``broken`` are the promises that were not kept, in words."""
+    """How a history ended, and the promises that were not kept."""
 
     history: History
     code: int
@@ -46,7 +70,7 @@ class Verdict:
     quiet_seconds: float
     sent_share: float
     words: str
-    broken: tuple[str, ...]
+    broken: tuple[Broken, ...]
 
     def lines(self) -> list[str]:
         """Tell what happened, with all that is needed to see it happen again."""
@@ -56,7 +80,7 @@ class Verdict:
             *self.history.lines(),
             f"{end}; {quiet}; it said:",
             *(f"  {line}" for line in self.words.splitlines()),
-            *(f"BROKEN: {promise}" for promise in self.broken),
+            *(f"BROKEN: {each}" for each in self.broken),
         ]
 
 
@@ -96,7 +120,7 @@ class _Life:
             seconds = run.age_seconds
         code = int(run.process.wait())
         words = log.read_text("utf-8", "replace")
-        broken = [endless] if endless else self._judge_end(code, words)
+        broken = [Broken(Promise.ENDS, endless)] if endless else self._judge_end(code, words)
         broken += self._judge_cache(code)
         broken += self._judge_wire()
         broken += self._judge_engines()
@@ -174,50 +198,58 @@ class _Life:
                 self._hub.faults.remove(cut)
                 _signal(everything, signal.SIGCONT)
 
-    def _judge_end(self, code: int, words: str) -> list[str]:
+    def _judge_end(self, code: int, words: str) -> list[Broken]:
         broken = []
-        if code not in self._history.codes:
-            broken.append(f"exit code {code}")
+        if code != 0 and self._history.has_honest:
+            broken.append(Broken(Promise.ONE_RUN, f"exit code {code}"))
+        if code not in {0, *_GAVE_UP}:
+            broken.append(Broken(Promise.CLEAN, f"exit code {code}"))
         if "Traceback" in words or "a bug in hfaria" in words:
-            broken.append("it tripped over itself")
+            broken.append(Broken(Promise.CLEAN, "it tripped over itself"))
         errors = re.findall(r"^error: .*$", words, re.MULTILINE)
         if len(errors) != (code != 0):
-            broken.append(f"{len(errors)} error lines with exit code {code}")
+            said = f"{len(errors)} error lines with exit code {code}"
+            broken.append(Broken(Promise.CLEAN, said))
         return broken
 
-    def _judge_cache(self, code: int) -> list[str]:
+    def _judge_cache(self, code: int) -> list[Broken]:
         spec = self._history.spec
         commits = {commit.commit_id: commit for commit in spec.commits}
-        broken = find_violations(self._cache, spec.repo_id, commits)
+        found = find_violations(self._cache, spec.repo_id, commits)
+        broken = [Broken(Promise.RIGHT, words) for words in found]
         if code != 0:
             return broken
         folder = self._cache / f"models--{spec.repo_id.replace('/', '--')}"
         ref = folder / "refs" / "main"
         named = commits.get(ref.read_text(encoding="utf-8")) if ref.is_file() else None
         if named is None or not is_complete(folder, named):
-            broken.append("it said that it is done, but no complete commit is there")
+            said = "it said that it is done, but no complete commit is there"
+            broken.append(Broken(Promise.RIGHT, said))
         elif self._history.is_head_due and named is not spec.head:
-            broken.append("it said that it is done, but with an old commit")
+            said = "it said that it is done, but with an old commit"
+            broken.append(Broken(Promise.RIGHT, said))
         return broken
 
-    def _judge_wire(self) -> list[str]:
-        broken = [
+    def _judge_wire(self) -> list[Broken]:
+        leaks = [
             f"the token got to {record.site}: {record.method} {record.path} {record.strays}"
             for record in self._hub.leaks()[:3]
         ]
+        broken = [Broken(Promise.SECRET, words) for words in leaks]
         sent = self._hub.file_bytes_sent()
         if sent > self._history.most_sent:
-            broken.append(f"{sent} bytes sent, more than {self._history.most_sent}")
+            said = f"{sent} bytes sent, more than {self._history.most_sent}"
+            broken.append(Broken(Promise.CLEAN, said))
         return broken
 
-    def _judge_engines(self) -> list[str]:
+    def _judge_engines(self) -> list[Broken]:
         due = time.monotonic() + _ORPHAN_SECONDS
         left = list(self._engines.values())
         while time.monotonic() < due and any(map(_lives, left)):
             time.sleep(_LOOK_SECONDS)
         orphans = [engine for engine in left if _lives(engine)]
         _signal(orphans, signal.SIGKILL)
-        return [f"engine {engine.pid} outlived hfaria" for engine in orphans]
+        return [Broken(Promise.CLEAN, f"engine {each.pid} outlived hfaria") for each in orphans]
 
 
 def _signal(processes: Sequence[psutil.Process], number: int) -> None:

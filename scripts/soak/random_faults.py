@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from soak.histories import make_history
-from soak.one_history import Verdict, live_through
+from soak.one_history import Promise, Verdict, live_through
 
 _MOST_AT_ONCE = 8
 
@@ -61,7 +61,7 @@ def main() -> int:
             _tell(
                 f"{len(verdicts)}/{options.runs}: seed {verdict.history.seed}, "
                 f"{verdict.history.fate}: exit {verdict.code}, {verdict.seconds:.1f} s, "
-                f"{'; '.join(verdict.broken) or 'ok'}"
+                f"{'; '.join(map(str, verdict.broken)) or 'ok'}"
             )
     broken = [verdict for verdict in verdicts if verdict.broken]
     for verdict in broken:
@@ -75,16 +75,32 @@ def main() -> int:
 
 
 def _summary(verdicts: list[Verdict], seconds: float) -> list[str]:
-    ends = Counter((verdict.history.fate, verdict.code) for verdict in verdicts)
     done = [verdict.sent_share for verdict in verdicts if verdict.code == 0]
     quiet = max((verdict.quiet_seconds for verdict in verdicts), default=0.0)
     return [
         f"{len(verdicts)} histories in {seconds:.0f} s",
-        *(f"{fate}: {count} x exit {code}" for (fate, code), count in sorted(ends.items())),
+        *_table(verdicts),
         f"bytes sent / size, mean of those that are done: {sum(done) / max(1, len(done)):.3f}",
         f"longest time without a byte: {quiet:.1f} s",
         f"histories that broke a promise: {sum(bool(verdict.broken) for verdict in verdicts)}",
     ]
+
+
+def _table(verdicts: list[Verdict]) -> list[str]:
+    """Return a row for each fate: how its histories ended, and which promises were not kept."""
+    columns = ["fate", "exit 0", "3", "4", "5", "other", *(each.value for each in Promise)]
+    rows = [columns]
+    for fate in sorted({verdict.history.fate for verdict in verdicts}):
+        lived = [verdict for verdict in verdicts if verdict.history.fate == fate]
+        ends = Counter(str(verdict.code) for verdict in lived)
+        ended = [ends.pop(code, 0) for code in "0345"]
+        broken = [
+            sum(any(each.promise is promise for each in verdict.broken) for verdict in lived)
+            for promise in Promise
+        ]
+        rows.append([fate, *map(str, [*ended, ends.total(), *broken])])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
 
 
 def _tell(line: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hfaria.hub.client import HubClient
 from hfaria.hub.mend import Mending, Source, mend, serves_other_bytes
+from hfaria.hub.wrong_file import WrongFile
 from hfaria.rules.endpoints import Endpoint
 from hfaria.rules.failures import Reason
 from hfaria.rules.suspicion import order_of_suspicion, step_length
@@ -252,3 +253,23 @@ def test_no_connection_outlives_a_mending(
     path = damaged(tmp_path / "partial", 500_000)
     assert mended(client, source_at(hub), path, order=order_of_suspicion(SIZE, ())).is_right
     assert client._clients == []
+
+
+def test_a_comparison_goes_on_where_it_broke_off_as_long_as_the_source_is_the_same(
+    hub: LoopbackHub, client: HubClient, tmp_path: Path
+) -> None:
+    path = damaged(tmp_path / "partial", 10, SIZE - 1)
+    source = source_at(hub)
+    wrong = WrongFile(path, SIZE, ((0, SIZE),), lambda: path.read_bytes() == CONTENT)
+    hub.faults.add(Fault(Status(503), kind="bytes", skip=20, first=1))
+    agreed: list[int] = []
+    assert wrong.compare(client, source, on_bytes=agreed.append).failure is not None
+    held = wrong.agreed(source)
+    assert 0 < held < SIZE
+    elsewhere = Source(source.url, Endpoint(hub.url("origin")))
+    assert wrong.agreed(elsewhere) == 0
+    agreed.clear()
+    assert wrong.compare(client, source, on_bytes=agreed.append).is_right
+    assert agreed[0] > held
+    assert wrong.replaced == [(10, 11), (SIZE - 1, SIZE)]
+    assert path.read_bytes() == CONTENT

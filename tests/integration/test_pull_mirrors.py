@@ -201,6 +201,31 @@ def test_an_origin_that_stalls_at_its_listing_does_not_delay_much_either(
     assert run.document["listing_trust"] == "mirror"
 
 
+def test_a_mirror_that_is_back_is_not_kept_from_by_an_origin_that_keeps_silent(
+    hub: LoopbackHub, user: User
+) -> None:
+    hub.put_repo(SPEC)
+    hub.faults.add(
+        Fault(Stall(60.0), site="origin"), Fault(Status(503), site="mirror", kind="info", first=3)
+    )
+    run = user.having(HFARIA_ENDPOINTS=hub.url("mirror")).pulled(SPEC.repo_id)
+    assert_holds(run.path, SPEC)
+    assert run.seconds < 50
+
+
+def test_a_mirror_that_is_back_lists_what_the_origin_does_not_any_more(
+    hub: LoopbackHub, user: User
+) -> None:
+    hub.put_repo(SPEC)
+    hub.faults.add(
+        Fault(Status(503), site="origin", kind="tree"),
+        Fault(Status(503), site="mirror", kind="info"),
+    )
+    somebody = user.having(HFARIA_ENDPOINTS=hub.url("mirror"), HFARIA_PATIENCE="60s")
+    run = somebody.pulled(SPEC.repo_id, "--json")
+    assert run.document["listing_trust"] == "mirror"
+
+
 # --- behind --------------------------------------------------------------------------------------
 
 

@@ -329,6 +329,25 @@ def test_an_expired_url_is_asked_for_again_at_once_then_later_then_no_more() -> 
     assert run.handle([t.Failed("a", expired)], now) == [t.GiveUp(a, expired)]
 
 
+def test_urls_that_one_route_signs_in_vain_are_no_reason_to_leave_another() -> None:
+    expired = Failure(Reason.EXPIRED, status=403)
+    run = scheduler(transfer("a"), routes=(MIRROR, ORIGIN), policy=RetryPolicy())
+    tried: list[t.Route] = []
+    answers: list[t.Event] = []
+    for second in range(300):
+        commands = run.handle([*answers, t.Ticked()], float(second))
+        answers = []
+        for each in commands:
+            if isinstance(each, t.Locate):
+                answers.append(t.Located("a", each.route, location()))
+            elif isinstance(each, t.Move):
+                tried.append(each.route)
+                answers.append(t.Failed("a", expired if each.route == MIRROR else LOST))
+    assert tried.count(MIRROR) == 4
+    assert tried[-5:] == [ORIGIN] * 5
+    assert not run.is_done
+
+
 def test_bytes_in_between_make_an_expired_url_fresh_news() -> None:
     a = transfer("a")
     expired = Failure(Reason.EXPIRED, status=403)
@@ -639,14 +658,16 @@ def test_after_a_mixture_was_wrong_all_bytes_come_from_one_route() -> None:
     assert commands == [t.Discard(a), t.MoveDirect(a, ORIGIN, None)]
 
 
-def test_two_sources_that_agree_on_wrong_bytes_end_the_file() -> None:
+def test_two_sources_that_agree_on_wrong_bytes_are_both_asked_once_more() -> None:
     a = transfer("a")
     run = scheduler(a, routes=(MIRROR, ORIGIN), policy=RetryPolicy(refetches=1))
     start(run, by=MIRROR)
     arrive(run)
     run.handle([mismatch()], 0.0)
     run.handle([t.Located("a", ORIGIN, location())], 0.0)
-    aside, ended = run.handle([t.Mended("a", ())], 1.0)
+    assert run.handle([t.Mended("a", ())], 1.0) == [t.Locate(a, MIRROR)]
+    run.handle([t.Located("a", MIRROR, location())], 1.0)
+    aside, ended = run.handle([t.Mended("a", ())], 2.0)
     assert aside == t.SetAside(a)
     assert isinstance(ended, t.GiveUp)
     assert ended.failure.reason is Reason.MISMATCH

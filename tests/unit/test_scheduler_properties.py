@@ -162,7 +162,7 @@ def test_bytes_that_are_always_wrong_are_fetched_from_each_route_and_then_no_mor
     assert len(world.given_up) == sum(amount)
     assert all((name, each) in world.asked for name in world.given_up for each in routes)
     checks = sum("Check(" in line for line in world.history)
-    assert checks == sum(amount) * (POLICY.refetches + len(routes))
+    assert checks == sum(amount) * (POLICY.refetches * len(routes) + 1)
 
 
 @often

@@ -1,4 +1,8 @@
-"""Which route a transfer takes next: the best one that is open to it now."""
+"""Which route a transfer takes next: the one that should bring the right bytes soonest.
+
+What speaks against a route is counted in seconds, as its wait is: so long another one, against
+which less speaks, is waited for. There is one sum for each route, and the smallest wins.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,8 @@ if TYPE_CHECKING:
     from hfaria.rules.flight import Flight
     from hfaria.rules.route_health import RouteBook
 
-_WORTH_WAITING_SECONDS = 3.0
-_MOST_FAILURES, _MANY_FAILURES = 2, 4
+_LITTLE_SECONDS = 3.0
+"""Worth waiting before a fall-back is asked, or one that nobody could connect to."""
 _CERTAINLY = 2
 
 
@@ -23,7 +27,7 @@ class Choice:
 
     route: int
     opens_at: float
-    why: Failure | None
+    why: Failure
 
 
 def candidates(flight: Flight, book: RouteBook) -> set[int]:
@@ -33,57 +37,28 @@ def candidates(flight: Flight, book: RouteBook) -> set[int]:
 
 
 def choose(flight: Flight, book: RouteBook, now: float) -> Choice | None:
-    """Return the best route that is open now, else the one that opens first; None if none is left.
-
-    Those who answered with something else come last, before them those whose bytes were wrong, who
-    may have erred once, and when bytes are compared, those who brought them come after the others.
-    A fall-back is not taken for a wait of a few seconds at an endpoint that works.
-    """
-    suspects = flight.served if flight.is_mending else set[int]()
-
-    def rank(at: int) -> tuple[bool, bool, bool, int]:
-        return _is_useless(flight, at), at in flight.liars, at in suspects, at
-
-    order = sorted(candidates(flight, book), key=rank)
-    closed: list[Choice] = []
-    for index in order:
-        choice = _look(flight, index, book, now)
-        if choice.opens_at > now:
-            closed.append(choice)
-            continue
-        better = [each for each in closed if _is_worth_waiting(each, index, flight, book, now)]
-        return better[0] if better else choice
-    return min(closed, key=lambda each: each.opens_at, default=None)
+    """Return the route to take, now or when it opens; None if none is left."""
+    looks = [_look(flight, at, book, now) for at in candidates(flight, book)]
+    return min(looks, key=lambda each: (_cost(each, flight, book, now), each.route), default=None)
 
 
-def _look(flight: Flight, index: int, book: RouteBook, now: float) -> Choice:
-    opens_at, why = book.opens_at(index, now)
-    avoided_until = flight.avoided.get(index, 0.0)
+def _look(flight: Flight, at: int, book: RouteBook, now: float) -> Choice:
+    opens_at, why = book.opens_at(at, now)
+    avoided_until = flight.avoided.get(at, 0.0)
     if avoided_until > opens_at:
-        opens_at, why = avoided_until, flight.last_failures.get(index)
-    return Choice(index, opens_at, why or Failure(Reason.TRANSPORT))
+        opens_at, why = avoided_until, flight.last_failures.get(at)
+    return Choice(at, opens_at, why or Failure(Reason.TRANSPORT))
 
 
-def _is_worth_waiting(
-    better: Choice, other: int, flight: Flight, book: RouteBook, now: float
-) -> bool:
-    """Tell whether to wait for a better route that is closed, though another one is open."""
-    if better.why is UNPROVEN:
-        return True
-    seconds = better.opens_at - now
-    if _is_useless(flight, better.route):
-        return False
-    failures = flight.failures_at.get(better.route, 0)
-    if _is_useless(flight, other) or (other in flight.liars and better.route not in flight.liars):
-        # Once may have been chance: then whoever fails, too, is not waited for.
-        is_chance = not _is_useless(flight, other) and flight.wrong_at.get(other) == 1
-        if is_chance and (failures > 1 or book.is_down(better.route)):
-            return False
-        return failures <= _MANY_FAILURES and seconds <= book.policy.longest_wait_seconds
-    if book.routes[other].is_fallback and not book.is_down(better.route):
-        return seconds <= _WORTH_WAITING_SECONDS and failures <= _MOST_FAILURES
-    return False
-
-
-def _is_useless(flight: Flight, at: int) -> bool:
-    return flight.useless_at.get(at, 0) >= _CERTAINLY
+def _cost(choice: Choice, flight: Flight, book: RouteBook, now: float) -> float:
+    """Return the seconds to wait, and those that speak against the route."""
+    at, longest = choice.route, book.policy.longest_wait_seconds
+    wait = 0.0 if choice.why is UNPROVEN else max(0.0, choice.opens_at - now)
+    is_dark = book.is_down(at) and (wait > 0.0 or book.is_out_of_reach(at))
+    # To compare bytes with those of whoever brought them shows least.
+    lies = flight.wrong_at.get(at, 0) + (flight.is_mending and at in flight.served)
+    is_useless = flight.useless_at.get(at, 0) >= _CERTAINLY  # once may be chance
+    little = min(_LITTLE_SECONDS, longest)
+    return (
+        wait + little * (book.routes[at].is_fallback + is_dark) + longest * (lies / 2 + is_useless)
+    )

@@ -73,12 +73,11 @@ class Flight:
     lone_failures: int = 0
     """Failures in a row, without a byte in between, while others got on."""
     failed_at: float = 0.0
-    refused_signatures: int = 0
+    refused_at: dict[int, int] = field(default_factory=dict)
+    """How often fresh signed URLs of a route were refused."""
     mismatches: int = 0
     is_unmixed: bool = False
     """Whether its bytes have to come from one route alone, since a mixture was wrong."""
-    has_witness: bool = False
-    """Whether the same wrong bytes came twice."""
     connections: int = 0
     sources: dict[int, Source] = field(default_factory=dict)
     asking: set[int] = field(default_factory=set)
@@ -135,7 +134,8 @@ class Flight:
         elif held > self.most_held_bytes:
             self.most_held_bytes = held
             self.has_moved = True
-            self.served |= {self.route, *self.sources}
+            if not self.is_mending:
+                self.served |= {self.route, *self.sources}
             return True
         return False
 
@@ -169,6 +169,7 @@ class Flight:
 
     def got_on(self) -> None:
         """Bytes that were never held before: what failed until now counts no more."""
-        self.lone_failures = self.refused_signatures = 0
+        self.lone_failures = 0
+        self.refused_at.clear()
         self.failures_at.clear()
         self.avoided.clear()

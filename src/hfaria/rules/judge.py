@@ -52,13 +52,19 @@ class Judge:
         """Judge an attempt that brought less than all; ``got_on_at``: when anybody last got on."""
         index, reason = flight.route, failure.reason
         flight.last_failures[index] = failure
-        if flight.phase is not Phase.LOCATING:
+        if flight.phase is not Phase.LOCATING and not flight.is_mending:
             flight.served |= {index, *flight.sources}  # it may have brought a part
         is_useless = reason in _USELESS
         flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
         # One that lay about before it was used may have grown too old.
         was_fresh = flight.began_at - flight.located_at <= _FRESH_SECONDS
-        flight.refused_signatures += reason is Reason.EXPIRED and was_fresh
+        refused = 0
+        if reason is Reason.EXPIRED:
+            refused = flight.refused_at[index] = flight.refused_at.get(index, 0) + was_fresh
+        is_final = reason.is_final_here or refused >= _MOST_REFUSED_SIGNATURES
+        if is_final:
+            flight.excluded.add(index)
+        left = candidates(flight, self.book)
         commands: list[t.Command] = []
         if reason is Reason.RATE_LIMITED:
             wait = self.policy.wait_seconds(self._count(flight, index))
@@ -66,22 +72,22 @@ class Judge:
                 wait = max(failure.retry_after_seconds, self.policy.first_wait_seconds)
             # Others would meet the same limit at this endpoint.
             self.book.hold(index, now + wait, failure)
-        elif reason.is_final_here or flight.refused_signatures >= _MOST_REFUSED_SIGNATURES:
-            flight.excluded.add(index)
-        elif reason is Reason.EXPIRED and flight.refused_signatures < _WORTH_A_WAIT:
-            pass  # ask for another one at once
+        elif is_final or (reason is Reason.EXPIRED and refused < _WORTH_A_WAIT):
+            pass  # ask others, or for another signature, at once
         else:
             # A CDN that is out of reach says nothing of the endpoint that leads there.
             was_endpoint = flight.phase is Phase.LOCATING or flight.location is None
             if was_endpoint or reason is not Reason.UNREACHABLE:
                 name = flight.transfer.blob_name
                 commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
-            self._avoid(flight, failure, now=now, got_on_at=got_on_at)
+            if got_on_at > flight.failed_at:
+                flight.lone_failures += 1
+            wait = self._wait_seconds(flight, failure, has_others=len(left) > 1)
+            flight.avoided[index] = now + wait
         flight.failed_at = now
-        return self._verdict(flight, reason), commands
+        return self._verdict(flight, reason, left), commands
 
-    def _verdict(self, flight: Flight, reason: Reason) -> Verdict:
-        left = candidates(flight, self.book)
+    def _verdict(self, flight: Flight, reason: Reason, left: set[int]) -> Verdict:
         if not left or flight.lone_failures > self.policy.tries * len(left):
             return Verdict.GIVE_UP
         was_moving = flight.phase is not Phase.LOCATING and not flight.is_mending
@@ -98,12 +104,12 @@ class Judge:
     ) -> tuple[Verdict, Failure]:
         """Judge bytes whose digest is wrong: whom to suspect, and whom to ask instead."""
         flight.mismatches += 1
-        served = flight.served or {flight.route}
+        # After mending, all bytes are those of the last route.
+        served = {flight.route} if flight.is_mending or not flight.served else flight.served
         hosts = ", ".join(self.book.host(at) for at in sorted(served))
         failure = Failure(Reason.MISMATCH, f"{event.detail}, from {hosts}")
-        if flight.is_mending or len(served) == 1:
-            # After mending, all bytes are those of the last route.
-            [liar] = [flight.route] if flight.is_mending else served
+        if len(served) == 1:
+            [liar] = served
             flight.wrong_at[liar] = flight.wrong_at.get(liar, 0) + 1
         for index in served:
             flight.last_failures[index] = failure
@@ -111,13 +117,11 @@ class Judge:
         can_be_mended = flight.is_large and event.can_be_mended
         flight.is_unmixed = flight.is_unmixed or len(served) > 1
         flight.served = served if can_be_mended else set()
-        # Each route once, and then a few times more: what was wrong once may be right the next
-        # time, but not what came the same twice.
+        # Once may have been chance, wherever it was, even if two sent the same.
         left = candidates(flight, self.book)
-        is_certain = flight.has_witness and left <= flight.liars
-        if is_certain or flight.mismatches > self.policy.refetches + len(left) - 1:
+        if flight.mismatches > self.policy.refetches * len(left):
             flight.excluded |= flight.liars
-        if not candidates(flight, self.book):
+        if left <= flight.excluded:
             return Verdict.GIVE_UP, failure
         return Verdict.MEND if can_be_mended else Verdict.BEGIN_ANEW, failure
 
@@ -125,16 +129,14 @@ class Judge:
         flight.failures_at[index] = flight.failures_at.get(index, 0) + 1
         return flight.failures_at[index]
 
-    def _avoid(self, flight: Flight, failure: Failure, *, now: float, got_on_at: float) -> None:
-        """Prefer another route for a while; where there is none, this is the wait."""
+    def _wait_seconds(self, flight: Flight, failure: Failure, *, has_others: bool) -> float:
+        """Return how long others are preferred; where there are none, this is the wait."""
         count = self._count(flight, flight.route)
-        if got_on_at > flight.failed_at:
-            flight.lone_failures += 1
         wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
         if failure.retry_after_seconds is not None:
             wait = max(wait, failure.retry_after_seconds)
         if failure.reason in {Reason.STALLED, Reason.TIMEOUT}:
             stalls = flight.stalls_at[flight.route] = flight.stalls_at.get(flight.route, 0) + 1
-            if stalls >= _MOST_STALLS and len(candidates(flight, self.book)) > 1:
+            if stalls >= _MOST_STALLS and has_others:
                 wait = self.policy.longest_wait_seconds  # though each time a few bytes came
-        flight.avoided[flight.route] = now + wait
+        return wait

@@ -14,7 +14,8 @@ class RetryPolicy:
 
     ``patience_seconds``: without a byte from anywhere for so long, the pull ends.
     ``tries``: failures in a row, without a byte in between, that end one transfer while others
-    get on. ``refetches``: how often wrong bytes are fetched again before the file is given up.
+    get on. ``refetches``: how often wrong bytes are fetched again, for each
+    route that may have the right ones, before the file is given up.
 
     A transfer whose bytes stop is taken back after ``quick_stall_seconds``, twice as long each
     time, up to ``stall_seconds``: asking anew costs one request, and bytes are kept. One whose

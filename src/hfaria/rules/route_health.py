@@ -66,9 +66,11 @@ class RouteBook:
     openings: int = 0
     """Grows whenever a route opens earlier than those who wait for it were told."""
     _has_begun: bool = field(init=False, default=False)
+    _places: dict[t.Route, int] = field(init=False)
     _health: list[RouteHealth] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._places = {route: index for index, route in enumerate(self.routes)}
         self._health = [RouteHealth() for _ in self.routes]
 
     def begin(self, now: float) -> list[t.Command]:
@@ -231,7 +233,7 @@ class RouteBook:
 
     def index(self, route: t.Route) -> int | None:
         """Return a route's place in the order."""
-        return self.routes.index(route) if route in self.routes else None
+        return self._places.get(route)
 
     def is_back(self, index: int, now: float) -> bool:
         """Tell whether the route was just seen to be in reach again."""
@@ -240,3 +242,7 @@ class RouteBook:
     def is_down(self, index: int) -> bool:
         """Tell whether the route is believed not to work."""
         return self._health[index].is_down
+
+    def is_out_of_reach(self, index: int) -> bool:
+        """Tell whether nobody could connect to it, as far as is known, since it went down."""
+        return self._health[index].is_watched

@@ -253,9 +253,7 @@ class Scheduler:
             return
         # The other source agrees byte for byte, and the digest is still wrong.
         self._leave_routes(flight)
-        flight.served.add(flight.route)
         flight.checked_at = self.now
-        flight.has_witness = True
         detail = "another source sends the same wrong bytes"
         mismatch = t.Mismatched(flight.transfer.blob_name, detail, was_salvaged=False)
         self._on_mismatch(flight, mismatch, commands)
@@ -384,7 +382,7 @@ class Scheduler:
         if self._is_too_late(flight.ready_at):
             self._end_here(flight, choice.why, commands)
             return
-        flight.waits_for = None if choice.why is None else (choice.route, choice.why)
+        flight.waits_for = choice.route, choice.why
         if flight.ready_at > self.now:
             flight.has_begun = False
             return

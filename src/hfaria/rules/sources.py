@@ -108,6 +108,8 @@ class Sharing:
         return self.book.routes[flight.route].is_fallback
 
     def _sharers(self, flight: Flight) -> set[int]:
+        if flight.is_unmixed:
+            return set()
         name = flight.transfer.blob_name
         named = {
             index

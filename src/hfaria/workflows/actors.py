@@ -13,8 +13,9 @@ from hfaria.errors import HfariaError, StoreError
 from hfaria.hub.failed_requests import failure_of
 from hfaria.hub.fetch import fetch_direct
 from hfaria.hub.locate import locate, source_url
-from hfaria.hub.mend import Source, mend, serves_other_bytes
+from hfaria.hub.mend import Source, serves_other_bytes
 from hfaria.hub.reach import wait_until_reachable
+from hfaria.hub.wrong_file import WrongFile
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Failure
 from hfaria.rules.sizes import format_range
@@ -62,10 +63,7 @@ class Actors:
     _checking: ThreadPoolExecutor = field(init=False)
     _mending: ThreadPoolExecutor = field(init=False)
     _watching: ThreadPoolExecutor = field(init=False)
-    _left: dict[str, tuple[str, tuple[tuple[int, int], ...]]] = field(
-        init=False, default_factory=dict
-    )
-    _replaced: dict[str, list[tuple[int, int]]] = field(init=False, default_factory=dict)
+    _wrong: dict[str, WrongFile] = field(init=False, default_factory=dict)
     _is_cancelled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -115,11 +113,13 @@ class Actors:
 
     def discard(self, transfer: Transfer) -> None:
         """Delete what is staged."""
+        self._wrong.pop(transfer.blob_name, None)
         partial.discard(self._partial(transfer))
         self._direct_path(transfer).unlink(missing_ok=True)
 
     def set_aside(self, transfer: Transfer) -> None:
         """Quarantine what is staged."""
+        self._wrong.pop(transfer.blob_name, None)
         path = self._staged(transfer)
         if path.exists():
             partial.quarantine(path, self.store.workspace.quarantine)
@@ -262,31 +262,29 @@ class Actors:
         name = transfer.blob_name
         path = self._staged(transfer)
         source = Source(self._url(command), command.route.endpoint, command.silence_seconds)
-        # A comparison with this source that broke off goes on with what is left.
-        # Another source may have written over what was compared, so only the last one's counts.
-        last_source, left = self._left.pop(name, ("", ()))
-        order = left if last_source == source.endpoint.url else ()
-        order = order or order_of_suspicion(transfer.size, deliveries)
-        mending = mend(
+        if name not in self._wrong:
+            order = order_of_suspicion(transfer.size, deliveries)
+            self._wrong[name] = WrongFile(
+                path, transfer.size, order, lambda: self._digest(path, transfer) == name
+            )
+        wrong = self._wrong[name]
+        before = wrong.agreed(source)
+        self.events.put(t.Progressed(name, before))
+        mending = wrong.compare(
             self.client,
             source,
-            path,
-            size=transfer.size,
-            order=order,
-            is_right=lambda: self._digest(path, transfer) == name,
-            on_bytes=self._counter(name, 0),
+            on_bytes=self._counter(name, before),
             is_cancelled=self.is_cancelled,
         )
-        replaced = self._replaced.setdefault(name, [])
-        replaced += mending.replaced
         if mending.failure is not None:
-            self._left[name] = source.endpoint.url, mending.left
+            # However short it was, it may have got on.
+            self.events.put(t.Progressed(name, wrong.agreed(source)))
             self.events.put(t.Failed(name, mending.failure))
             return
+        del self._wrong[name]
         if mending.is_right:
-            self._name_the_liar(command, suspects, replaced)
-        self.events.put(t.Mended(name, tuple(replaced)))
-        self._replaced.pop(name, None)
+            self._name_the_liar(command, suspects, wrong.replaced)
+        self.events.put(t.Mended(name, tuple(wrong.replaced)))
 
     def _name_the_liar(
         self, command: t.Mend, suspects: tuple[t.Route, ...], ranges: list[tuple[int, int]]

@@ -132,7 +132,7 @@ class Cataloguer:
         trusts another endpoint with it.
         """
         chosen, found, words = self._agree()
-        chosen, settled = self._list(chosen, found)
+        chosen, settled = self._list(chosen, found, words)
         return Catalogue(
             settled.listing,
             settled.endpoint,
@@ -255,7 +255,9 @@ class Cataloguer:
 
     # --- which listing ---------------------------------------------------------------------------
 
-    def _list(self, chosen: Candidate, found: Sequence[Candidate]) -> tuple[Candidate, Settled]:
+    def _list(
+        self, chosen: Candidate, found: Sequence[Candidate], words: Sequence[Word]
+    ) -> tuple[Candidate, Settled]:
         """List the chosen commit; if nobody does, and the user has no say, the next newest."""
         commit_hash = chosen.head.commit_hash
         stored = self.store.read_listing(commit_hash)
@@ -267,12 +269,24 @@ class Cataloguer:
         if self.settings.stale is Stale.ACCEPT:
             holders = [chosen]
         try:
-            return chosen, self._lister.settle(holders, is_last=is_last)
+            hopes = self._hopes(chosen, words)
+            return chosen, self._lister.settle(holders, hopes=hopes, is_last=is_last)
         except HubError as exc:
             if is_last:
                 raise
             self.reporter.note(f"passed over: {exc.message}")
-        return self._list(newest(others, self.settings.origin), others)
+        return self._list(newest(others, self.settings.origin), others, words)
+
+    def _hopes(self, chosen: Candidate, words: Sequence[Word]) -> tuple[Candidate, ...]:
+        """Return those that could not be asked, and may have the chosen commit."""
+        if self.settings.stale is Stale.ACCEPT:
+            return ()
+        return tuple(
+            Candidate(word.configured, chosen.head)
+            for word in words
+            if word.head is None and word.may_pass
+            if not chosen.head.needs_token or word.endpoint in self.settings.trusted
+        )
 
     def _confirmed(
         self, stored: Listing, chosen: Candidate, holders: Sequence[Candidate]

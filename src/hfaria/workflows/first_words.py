@@ -40,6 +40,7 @@ _AFTER_A_REFUSAL_SECONDS = 15.0
 _TRIES = 1
 _TRIES_WHEN_NEEDED = 3
 _ROUND_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 10.0
 _SAY_AGAIN_SECONDS = 300.0
 # A name that comes with hfaria is right: if nobody knows it, the network is at fault.
@@ -99,28 +100,33 @@ class FirstWords:
 
     def _gather(self, needed: frozenset[Endpoint]) -> tuple[Word, ...]:
         asked = {each.endpoint: each for each in self._hubs()}
-        futures = {
-            self._ask(
-                configured, tries=_TRIES_WHEN_NEEDED if endpoint in needed else _TRIES
-            ): configured
-            for endpoint, configured in asked.items()
-        }
+        for endpoint, configured in asked.items():
+            if endpoint not in self._late:
+                tries = _TRIES_WHEN_NEEDED if endpoint in needed else _TRIES
+                self._late[endpoint] = self._ask(configured, tries=tries)
         words: dict[Endpoint, Word] = {}
         limit: float | None = None
-        race = Race(futures)
+        race = Race(self._late.values())
         for future in race:
             word = future.result()
             words[word.endpoint] = word
+            del self._late[word.endpoint]
+            if words.keys() == asked.keys():
+                break
             now = time.monotonic()
             if self._settles(word):
                 soon = now + COMPARING_SECONDS
                 limit = soon if limit is None else min(limit, soon)
             elif word.is_refusal and limit is None:
                 limit = now + _AFTER_A_REFUSAL_SECONDS
+            elif word.may_pass:
+                # It may be back before another one has even said that it is not.
+                again = self._ask(word.configured, tries=_TRIES, after_seconds=_PAUSE_SECONDS)
+                self._late[word.endpoint] = again
+                race.add(again)
             race.until = limit if words.keys() >= (needed & asked.keys()) else None
-        self._late = {each.endpoint: f for f, each in futures.items() if each.endpoint not in words}
         silent = {each: Word(asked[each], may_pass=True) for each in self._late}
-        return tuple({**words, **silent}[each] for each in asked)
+        return tuple({**silent, **words}[each] for each in asked)
 
     def _settles(self, word: Word) -> bool:
         """Tell whether a pull could begin with this word alone."""
@@ -129,14 +135,17 @@ class FirstWords:
         needs_other = word.head.needs_token and word.endpoint not in self.settings.trusted
         return not needs_other or self.client.token is None
 
-    def _ask(self, configured: ConfiguredEndpoint, *, tries: int) -> Future[Word]:
+    def _ask(
+        self, configured: ConfiguredEndpoint, *, tries: int, after_seconds: float = 0.0
+    ) -> Future[Word]:
         line = self.switchboard.line(configured)
-        return line.ask(partial(self._word, configured, tries))
+        return line.ask(partial(self._word, configured, tries, after_seconds))
 
-    def _word(self, configured: ConfiguredEndpoint, tries: int) -> Word:
+    def _word(self, configured: ConfiguredEndpoint, tries: int, after_seconds: float) -> Word:
         """Ask one endpoint; runs in its line's thread."""
         endpoint = configured.endpoint
         line = self.switchboard.line(configured)
+        line.pause(after_seconds)
         policy = replace(
             self.policy,
             tries=tries,

@@ -90,20 +90,28 @@ class Switchboard:
 class Race(Generic[_T]):
     """Yields futures as they are done, ``until`` when the rest is not waited for any more.
 
-    The limit may be set while it runs: one answer may be reason not to wait long for the others.
-    ``is_over`` is set then, so that who is still asking can stop.
+    The limit may be set while it runs: one answer may be reason not to wait long for the others,
+    or to `add` a question. ``is_over`` is set in the end, so that who is still asking can stop.
     """
 
     futures: Collection[Future[_T]]
     until: float | None = None
     is_over: threading.Event = field(default_factory=threading.Event)
+    _pending: set[Future[_T]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pending = set(self.futures)
+
+    def add(self, future: Future[_T]) -> None:
+        """Yield this one, too."""
+        self._pending.add(future)
 
     def __iter__(self) -> Iterator[Future[_T]]:
-        pending = set(self.futures)
         try:
-            while pending:
+            while self._pending:
                 timeout = _FOREVER if self.until is None else self.until - time.monotonic()
-                done, pending = wait(pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
+                done, _ = wait(self._pending, max(0.0, timeout), return_when=FIRST_COMPLETED)
+                self._pending -= done
                 if not done and self.until is not None and time.monotonic() >= self.until:
                     return
                 yield from done

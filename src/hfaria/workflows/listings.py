@@ -43,17 +43,24 @@ class Lister:
     reporter: Reporter
     switchboard: Switchboard
 
-    def settle(self, holders: Sequence[Candidate], *, is_last: bool) -> Settled:
+    def settle(
+        self, holders: Sequence[Candidate], *, hopes: Sequence[Candidate] = (), is_last: bool
+    ) -> Settled:
         """List the commit that the holders have, and return the listing that counts.
 
         The origin's and the first one's are compared, or those of the first two, before any byte
         is fetched; whoever is slow is waited for only a little once one listing is here. A failing
-        endpoint is asked again for as long as patience lasts if it ``is_last``.
+        endpoint is asked again for as long as patience lasts if it ``is_last``. ``hopes`` could not
+        be asked whether they have the commit: beside a single holder they are asked, too, and not
+        waited for once it has answered.
 
         Raises `InconsistentListing` when two disagree, and the first one's error when none lists.
         """
         ordered = sorted(holders, key=lambda each: each.endpoint != self.origin)
         asked, others = ordered[:2], ordered[2:]
+        hoped = {each.endpoint for each in hopes}
+        if len(asked) == 1:
+            asked += hopes
         tries = _TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
         over = threading.Event()
         futures = {
@@ -63,7 +70,7 @@ class Lister:
             for each in asked
         }
         listings: list[tuple[Endpoint, Listing]] = []
-        errors: list[HubError] = []
+        errors: dict[Endpoint, HubError] = {}
         race = Race(futures, is_over=over)
         late = dict(futures)
         for future in race:
@@ -71,18 +78,21 @@ class Lister:
             try:
                 listings.append((endpoint, future.result()))
             except HubError as exc:
-                errors.append(exc)
+                errors[endpoint] = exc
                 continue
-            race.until = time.monotonic() + COMPARING_SECONDS
+            is_compared = any(each.endpoint not in hoped for each in late.values())
+            race.until = time.monotonic() + (COMPARING_SECONDS if is_compared else 0.0)
+        known = [each.endpoint for each in asked if each.endpoint not in hoped]
+        if not listings and not others:
+            raise next(errors[each] for each in known)
+        for each in known:
+            if each in errors:
+                self.reporter.note(f"passed over: {errors[each].message}")
         if not listings:
-            if not others:
-                raise errors[0]
-            self._pass_over(errors)
-            return self.settle(others, is_last=is_last)
-        self._pass_over(errors)
-        for each in late.values():
-            self.reporter.note(f"{each.endpoint.host} did not list it in time to be compared")
-        ranks = [each.endpoint for each in ordered]
+            return self.settle(others, hopes=hopes, is_last=is_last)
+        for late_one in [each.endpoint for each in late.values() if each.endpoint in known]:
+            self.reporter.note(f"{late_one.host} did not list it in time to be compared")
+        ranks = [each.endpoint for each in (*ordered, *hopes)]
         settled = settle(sorted(listings, key=lambda each: ranks.index(each[0])), self.origin)
         for endpoint, _, missing in settled.lacking:
             files = count(len(settled.listing.files), "file")
@@ -151,7 +161,3 @@ class Lister:
                 raise HubError(f"the listing at {endpoint.host} goes round in a circle")
             seen.add(url)
         raise NotWanted
-
-    def _pass_over(self, errors: Sequence[HubError]) -> None:
-        for error in errors:
-            self.reporter.note(f"passed over: {error.message}")

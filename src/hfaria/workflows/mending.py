@@ -13,8 +13,9 @@ from hfaria.cache import records
 from hfaria.cache.digest import file_digest
 from hfaria.cache.files import store_errors
 from hfaria.hub.locate import locate
-from hfaria.hub.mend import Source, mend
+from hfaria.hub.mend import Source
 from hfaria.hub.patch import Patching, patch
+from hfaria.hub.wrong_file import WrongFile
 from hfaria.rules.control_file import merge
 from hfaria.rules.failures import Failure
 from hfaria.rules.plan import Transfer
@@ -138,25 +139,15 @@ class Mender:
         if aside.stat().st_size != blob.size:
             with store_errors("lengthening"), aside.open("r+b") as file:
                 file.truncate(blob.size)
-        show = self._shower(blob)
-        compared = 0
-
-        def on_bytes(done: int) -> None:
-            nonlocal compared
-            compared = done
-            show(done, done)
-
-        done = mend(
-            self.client,
-            source,
+        wrong = WrongFile(
             aside,
-            size=blob.size,
-            order=order_of_suspicion(blob.size, ()),
+            blob.size,
+            order_of_suspicion(blob.size, ()),
             is_right=lambda: file_digest(aside, blob_name=blob.blob_name) == blob.blob_name,
-            on_bytes=on_bytes,
-            is_cancelled=lambda: False,
         )
-        return Patching(done.is_right, done.replaced, compared, done.failure)
+        show = self._shower(blob)
+        done = wrong.compare(self.client, source, on_bytes=lambda held: show(held, held))
+        return Patching(done.is_right, done.replaced, wrong.bytes_compared, done.failure)
 
     def _publish(self, blob: WrongBlob, aside: Path) -> None:
         marks: list[str] = []

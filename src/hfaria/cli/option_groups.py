@@ -16,6 +16,7 @@ from hfaria.cli.options import (
     debug_option,
     decorate,
     endpoint_option,
+    json_option,
     origin_option,
     read_token,
     token_file_option,
@@ -101,7 +102,7 @@ _ASKING = (
     ),
 )
 _SAYING = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
+    json_option,
     click.option("-q", "--quiet", is_flag=True, help="Print only what is asked for."),
     debug_option,
 )
@@ -112,6 +113,13 @@ cache_option = click.option(
     "cache_dir",
     type=click.Path(path_type=Path, file_okay=True),
     help="The Hugging Face cache.  [default: HF_HUB_CACHE]",
+)
+bundle_cache_option = click.option(
+    "--cache",
+    "--cache-dir",
+    "cache_dir",
+    type=click.Path(path_type=Path),
+    help="Hugging Face cache to take from, and to pull into.  [default: HF_HUB_CACHE]",
 )
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do it; without, only show it.")
 

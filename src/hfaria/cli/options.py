@@ -50,6 +50,15 @@ token_option = click.option(
 token_file_option = click.option(
     "--token-file", type=click.Path(path_type=Path), help="File that holds the token."
 )
+include_option = click.option(
+    "--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable."
+)
+exclude_option = click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+)
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
 

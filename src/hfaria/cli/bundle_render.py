@@ -11,7 +11,8 @@ from hfaria.rules.sizes import count, format_size
 
 if TYPE_CHECKING:
     from hfaria.rules.bundle_plan import Stick, StickPlan
-    from hfaria.workflows.bundle_create import Created, Draft
+    from hfaria.workflows.bundle_create import Created
+    from hfaria.workflows.bundle_draft import Draft
 
 _MOST = 8
 

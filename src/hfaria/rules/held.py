@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import HfariaError
 from hfaria.rules.findings import Finding, Trouble
 from hfaria.rules.inventory import RepoOnDisk, Snapshot
+from hfaria.rules.listing import Listing, RemoteFile, is_sha256
 from hfaria.rules.selection import Selection
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def hold_to_lock(
     held: dict[str, Snapshot] = {}
     findings: list[Finding] = []
     for each in locked:
-        snapshot = known.get(each.commit_hash)
+        snapshot = _with_listing(each, known.get(each.commit_hash))
         findings += _amiss(each, snapshot)
         if snapshot is not None and snapshot.listing is not None:
             wanted = _paths(each, snapshot)
@@ -50,6 +51,32 @@ def hold_to_lock(
         ),
         tuple(findings),
     )
+
+
+def _with_listing(locked: LockedRepo, snapshot: Snapshot | None) -> Snapshot | None:
+    """Return the snapshot with a listing made of its entries, if that is the one that was locked.
+
+    A part of a repo that came by a bundle has no listing, and needs none: names, sizes and blob
+    names that give the locked digest are those that were listed.
+    """
+    if snapshot is None or snapshot.listing is not None:
+        return snapshot
+    files = tuple(
+        RemoteFile(
+            path,
+            entry.state.size,
+            git_oid=entry.blob_name,
+            sha256=entry.blob_name if is_sha256(entry.blob_name) else None,
+        )
+        for path, entry in sorted(snapshot.entries.items())
+        if entry.blob_name is not None and entry.state is not None
+    )
+    listing = Listing(locked.commit_hash, files)
+    try:
+        locked.check(_selection(locked).apply(listing), listed_by="the cache")
+    except HfariaError:
+        return snapshot
+    return replace(snapshot, listing=listing)
 
 
 def _amiss(locked: LockedRepo, snapshot: Snapshot | None) -> Iterator[Finding]:

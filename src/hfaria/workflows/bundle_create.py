@@ -2,103 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfaria import __version__
 from hfaria.bundle.copying import stick_errors
-from hfaria.bundle.document import FORMAT, bundle_text, plan_revisions
-from hfaria.bundle.finishing import SetText, importer_text
-from hfaria.bundle.importer import FAT32_LARGEST_FILE, BundleError, bag_name, parse_bundle
+from hfaria.bundle.document import bundle_text
+from hfaria.bundle.finishing import SetText
+from hfaria.bundle.importer import BundleError, bag_name, parse_bundle
 from hfaria.bundle.ledger import Ledger
-from hfaria.bundle.probe import probe as probe_stick
 from hfaria.bundle.signing import is_checked_anywhere, sign_with_minisign, sign_with_ssh
-from hfaria.errors import NotCached, PreflightFailed, SticksMissing, UsageError
+from hfaria.errors import NotCached, SticksMissing, UsageError
 from hfaria.redact import redact_url
-from hfaria.rules.bundle_placement import make_bundle_plan
-from hfaria.rules.bundle_plan import BundlePlan, InPlace, Stick, shared_room_problems
 from hfaria.rules.bundle_plan_file import RecordedPlan
-from hfaria.rules.selection import Selection
+from hfaria.rules.carried import request_name
 from hfaria.rules.sizes import count, format_size
-from hfaria.workflows.bundle_sources import (
-    CachedContents,
-    Sources,
-    draft_absent,
-    draft_revisions,
-    read_base,
-)
+from hfaria.workflows.bundle_draft import Draft, make_draft, refusal, stick_of_size
+from hfaria.workflows.bundle_request import carried_repos
+from hfaria.workflows.bundle_sources import CachedContents, Sources, read_base
 from hfaria.workflows.bundle_sticks import StickJob, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from hfaria.bundle.document import Base
     from hfaria.bundle.importer import Bundle
     from hfaria.bundle.ledger import Signature
-    from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
-    from hfaria.rules.bundle_plan import Revision
-    from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
+    from hfaria.workflows.bundle_request import BundleRequest
     from hfaria.workflows.bundle_sources import Wanted
-
-_PER_FILE = 400
-"""Bytes that a file has in bundle.json, whole-sha256.txt and its listing together, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleRequest:
-    """What a bundle is asked to hold, and where it goes."""
-
-    specs: tuple[RepoSpec, ...]
-    places: tuple[Path, ...]
-    stick_sizes: tuple[int, ...] = ()
-    """Sizes of sticks that are not at hand yet."""
-    selection: Selection = field(default_factory=Selection)
-    base: str | None = None
-    in_place: InPlace = InPlace.AUTO
-    part_size: int | None = None
-    ssh_key: Path | None = None
-    minisign_key: Path | None = None
-    read_back: bool = True
-    recheck: bool = False
-    token: Secret | None = None
-    probe: Callable[[Path], Stick] = field(default=probe_stick)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A plan, and what is to be said about it.
-
-    ``set_id`` is None as long as not everything is cached: small files are named by their git id
-    until they are here.
-    """
-
-    set_id: str | None
-    wanted: tuple[Wanted, ...]
-    plan: BundlePlan
-    sticks: tuple[Stick, ...]
-    revisions: tuple[Revision, ...]
-    base: str
-    size: int
-    problems: tuple[str, ...]
-
-    @property
-    def to_fetch(self) -> int:
-        """Bytes that have to be pulled first."""
-        return sum(one.to_fetch for one in self.wanted)
-
-    @property
-    def to_send(self) -> int:
-        """Bytes that go onto sticks."""
-        return sum(stick.payload for stick in self.plan.sticks)
-
-    @property
-    def files(self) -> int:
-        """Files of all revisions."""
-        return sum(len(revision.entries) for revision in self.revisions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +72,19 @@ class _Creation:
         self.settings = settings
         self.reporter = reporter
         self.ledger = Ledger(settings.state_dir / "bundles")
-        self.sources = Sources(settings, reporter, request.selection, request.token)
+        self.repos = carried_repos(request)
+        self.sources = Sources(settings, reporter, self.repos, request.token)
         self.base = read_base(request.base, self.ledger)
         self.sticks = (
             *(request.probe(place) for place in request.places),
-            *(_stick_of_size(size) for size in request.stick_sizes),
+            *(stick_of_size(size) for size in request.stick_sizes),
         )
         if len({place.resolve() for place in request.places}) != len(request.places):
             raise UsageError("the same place is named twice with `--to`")
 
     def draft(self) -> Draft:
         """Plan from listings alone."""
-        wanted = self.sources.survey(self.request.specs)
+        wanted = self.sources.survey()
         if all(one.is_cached for one in wanted):
             return self._draft(wanted, self._bundle(wanted))
         return self._draft(wanted, None)
@@ -165,7 +99,7 @@ class _Creation:
             )
             with self.ledger.lock(bundle.set_id):
                 return self._write(bundle, self.ledger.plan(bundle.set_id) or begun, {})
-        wanted = self.sources.survey(self.request.specs)
+        wanted = self.sources.survey()
         is_shown = not all(one.is_cached for one in wanted)
         if is_shown:  # else the set's id can be told, and its sticks may be written already
             draft = self._draft(wanted, None)
@@ -187,11 +121,7 @@ class _Creation:
                 self.reporter.note(f"set {bundle.set_id[:16]}")
             else:
                 on_plan(draft)
-            if not self.request.selection.is_everything:
-                self.reporter.note(
-                    "W-TREE a part of each repo: offline, `snapshot_download` without the same "
-                    "patterns returns what is there"
-                )
+            self._note_parts()
             recorded = RecordedPlan(bundle.set_id, self._request_name(), draft.plan.sticks)
             labels = {stick.number: stick.label for stick in draft.plan.sticks}
             return self._write(bundle, recorded, labels)
@@ -231,54 +161,23 @@ class _Creation:
         return parse_bundle(self._text(wanted))
 
     def _request_name(self) -> str:
-        """Name the request, so that the same command is known again; order does not matter."""
-        request = self.request
-        names = sorted(f"{spec.label}@{spec.revision}" for spec in request.specs)
-        selection = [list(request.selection.include), list(request.selection.exclude)]
-        return json.dumps([names, selection, self.base.kind, self.base.base_id])
+        return request_name(self.repos, base_kind=self.base.kind, base_id=self.base.base_id)
 
-    # --- where --------------------------------------------------------------------------------
+    def _note_parts(self) -> None:
+        parts = [repo for repo in self.repos if not repo.selection.is_everything]
+        if parts:
+            which = (
+                "each repo"
+                if len(parts) == len(self.repos)
+                else ", ".join(f"`{repo.spec.label}`" for repo in parts)
+            )
+            self.reporter.note(
+                f"W-TREE a part of {which}: offline, `snapshot_download` without the same "
+                "patterns returns what is there"
+            )
 
     def _draft(self, wanted: tuple[Wanted, ...], bundle: Bundle | None) -> Draft:
-        if bundle is None:
-            revisions = draft_revisions(wanted)
-            absent = draft_absent(wanted, self.base)
-        else:
-            revisions = plan_revisions(bundle)
-            absent = frozenset(bundle.requires)
-        files = sum(len(revision.entries) for revision in revisions)
-        plan = make_bundle_plan(
-            revisions,
-            self.sticks,
-            FORMAT,
-            absent=absent,
-            in_place=self.request.in_place,
-            part_size=self.request.part_size,
-            overhead=2 * len(importer_text()) + files * _PER_FILE,
-        )
-        contents = {e.content: e.size for revision in revisions for e in revision.entries}
-        return Draft(
-            set_id=None if bundle is None else bundle.set_id,
-            wanted=wanted,
-            plan=plan,
-            sticks=self.sticks,
-            revisions=revisions,
-            base=_base_name(self.base),
-            size=sum(contents.values()),
-            problems=tuple(self._problems(wanted, plan)),
-        )
-
-    def _problems(self, wanted: Sequence[Wanted], plan: BundlePlan) -> list[str]:
-        problems = [problem for one in wanted for problem in one.problems]
-        if plan.missing:
-            free = " and ".join(
-                f"{format_size(stick.free_bytes)} on {_shown(stick)}" for stick in self.sticks
-            )
-            problems.append(
-                f"E-SPACE it does not fit: {format_size(plan.missing)} more room is needed beside "
-                f"{free or 'no stick at all'}"
-            )
-        return [*problems, *shared_room_problems(plan.sticks, self.sticks)]
+        return make_draft(self.request, wanted, bundle, base=self.base, sticks=self.sticks)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -362,28 +261,3 @@ def require_all(created: Created) -> None:
         hint="put the next stick in and run the same command, with `--to` for where it is; for a "
         f"stick that was begun and is lost: `hfaria bundle abort {created.set_id[:8]}`",
     )
-
-
-def refusal(problems: tuple[str, ...]) -> PreflightFailed:
-    """Return the error for a plan that can't be carried out."""
-    hint = (
-        "nothing was written; use larger sticks, more of them (`--to`, `--stick`), or `--include`"
-    )
-    if len(problems) == 1:
-        return PreflightFailed(problems[0], problems, hint=hint)
-    return PreflightFailed(
-        f"the bundle can't be made, for {len(problems)} reasons", problems, hint=hint
-    )
-
-
-def _stick_of_size(size: int) -> Stick:
-    """Return a stick that nobody has seen: its filesystem is taken for the narrowest one."""
-    return Stick(format_size(size), size, FAT32_LARGEST_FILE)
-
-
-def _shown(stick: Stick) -> str:
-    return f"`{stick.label}`" if stick.kind else f"a stick of {stick.label}"
-
-
-def _base_name(base: Base) -> str:
-    return "none" if base.base_id is None else f"{base.kind} {base.base_id[:16]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,9 @@ from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from hfaria.report.reporter import Reporter
+    from hfaria.workflows.bundle_request import StickWanted
 
 
 @click.command("create", epilog=EXIT_CODES)
@@ -177,6 +182,7 @@ def create_command(
         recheck=recheck,
         token=asking.secret(reporter),
     )
+    can_ask = not (saying.as_json or saying.quiet) and _is_at_terminal()
     try:
         if plan_only:
             draft = workflow.plan_only(request, settings=settings, reporter=reporter)
@@ -184,7 +190,7 @@ def create_command(
             if saying.as_json:
                 print_document(draft_document(draft))
             else:
-                click.echo("\n".join(draft_lines(draft)))
+                click.echo("\n".join(draft_lines(draft, will_ask=can_ask)))
             if draft.problems:
                 raise refusal(draft.problems)
             return
@@ -192,7 +198,8 @@ def create_command(
             request,
             settings=settings,
             reporter=reporter,
-            on_plan=lambda draft: reporter.note("\n".join(draft_lines(draft))),
+            on_plan=lambda draft: reporter.note("\n".join(draft_lines(draft, will_ask=can_ask))),
+            next_stick=partial(_ask_for, reporter) if can_ask else None,
         )
     finally:
         reporter.close()
@@ -201,6 +208,26 @@ def create_command(
     else:
         print_created(created, is_quiet=saying.quiet)
     workflow.require_all(created)
+
+
+def _is_at_terminal() -> bool:
+    """Tell whether somebody can be asked: what asks and what answers are a terminal."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def _ask_for(reporter: Reporter, wanted: StickWanted) -> Path | None:
+    """Ask where the next stick is mounted; None for no answer."""
+    reporter.close()
+    if wanted.trouble is not None:
+        sys.stderr.write(f"{wanted.trouble}\n")
+    what = "it was begun" if wanted.is_begun else wanted.size
+    sys.stderr.write(
+        f"Insert stick {wanted.number} ({what}) and name its folder, or press Enter to stop: "
+    )
+    sys.stderr.flush()
+    # A folder that is dragged into a terminal comes in quotes.
+    answer = sys.stdin.readline().strip().strip("'\"")
+    return Path(answer).expanduser() if answer else None
 
 
 def _check_what(

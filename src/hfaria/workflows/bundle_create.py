@@ -12,18 +12,26 @@ from hfaria.bundle.finishing import SetText
 from hfaria.bundle.importer import BundleError, bag_name, parse_bundle
 from hfaria.bundle.ledger import Ledger
 from hfaria.bundle.signing import is_checked_anywhere, sign_with_minisign, sign_with_ssh
-from hfaria.errors import NotCached, SticksMissing, UsageError
+from hfaria.errors import (
+    NotCached,
+    PreflightFailed,
+    StickGone,
+    StickRefused,
+    SticksMissing,
+    UsageError,
+)
 from hfaria.redact import redact_url
+from hfaria.rules.bundle_plan import LEAST_RESERVE
 from hfaria.rules.bundle_plan_file import RecordedPlan
 from hfaria.rules.carried import request_name
 from hfaria.rules.sizes import count, format_size
 from hfaria.workflows.bundle_draft import Draft, make_draft, refusal, stick_of_size
-from hfaria.workflows.bundle_request import carried_repos
+from hfaria.workflows.bundle_request import StickWanted, carried_repos
 from hfaria.workflows.bundle_sources import CachedContents, Sources, read_base
 from hfaria.workflows.bundle_sticks import StickJob, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from hfaria.bundle.importer import Bundle
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from hfaria.settings import Settings
     from hfaria.workflows.bundle_request import BundleRequest
     from hfaria.workflows.bundle_sources import Wanted
+    from hfaria.workflows.bundle_sticks import Assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +65,28 @@ def create(
     settings: Settings,
     reporter: Reporter,
     on_plan: Callable[[Draft], None],
+    next_stick: Callable[[StickWanted], Path | None] | None = None,
 ) -> Created:
     """Pull what is missing and write the sticks; ``on_plan`` is told the plan before any byte.
 
-    After an interruption the same call goes on where this one stopped.
+    ``next_stick`` is asked for the folder of each stick that is not at hand, once the others are
+    done; None ends the run. After an interruption the same call goes on where this one stopped.
     """
-    return _Creation(request, settings, reporter).create(on_plan)
+    return _Creation(request, settings, reporter, next_stick).create(on_plan)
 
 
 class _Creation:
     """One bundle on its way to the sticks."""
 
-    def __init__(self, request: BundleRequest, settings: Settings, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        request: BundleRequest,
+        settings: Settings,
+        reporter: Reporter,
+        next_stick: Callable[[StickWanted], Path | None] | None = None,
+    ) -> None:
         self.request = request
+        self.next_stick = next_stick
         self.settings = settings
         self.reporter = reporter
         self.ledger = Ledger(settings.state_dir / "bundles")
@@ -200,16 +218,22 @@ class _Creation:
             recheck=self.request.recheck,
             probe=self.request.probe,
         )
-        self._note_neighbours(bundle)
-        bags = []
-        for assignment in job.assign(recorded, self.request.places, labels):
-            if not assignment.is_finished:
-                self.reporter.note(
-                    f"stick {assignment.plan.number} of {len(recorded.sticks)}: writing "
-                    f"{format_size(assignment.plan.payload)} to {assignment.place}"
-                )
-            recorded = job.write(assignment, recorded, of=len(recorded.sticks))
-            bags.append(assignment.place / bag_name(bundle.set_id, assignment.plan.number))
+        mounts = _mount_points(self.request.places)
+        bags: list[Path] = []
+        assigned = job.assign(recorded, self.request.places, labels)
+        recorded = self._write_each(job, recorded, assigned, bags)
+        trouble = None
+        while recorded.open_sticks and self.next_stick is not None:
+            place = self.next_stick(_stick_wanted(recorded, labels, trouble))
+            if place is None:
+                break
+            try:
+                assigned = _assign_next(job, recorded, place, mounts)
+            except (StickRefused, StickGone, PreflightFailed) as exc:
+                trouble = exc.message
+            else:
+                trouble = None
+                recorded = self._write_each(job, recorded, assigned, bags)
         return Created(
             bundle.set_id,
             len(recorded.sticks),
@@ -217,16 +241,38 @@ class _Creation:
             tuple(stick.number for stick in recorded.open_sticks),
         )
 
-    def _note_neighbours(self, bundle: Bundle) -> None:
-        for place in self.request.places:
-            with stick_errors(place):
-                names = sorted(path.name for path in place.glob("hfb-*"))
-            others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
-            if others:
+    def _write_each(
+        self,
+        job: StickJob,
+        recorded: RecordedPlan,
+        assigned: Sequence[Assignment],
+        bags: list[Path],
+    ) -> RecordedPlan:
+        """Write sticks that are at hand, and add their folders to ``bags``."""
+        for place in dict.fromkeys(assignment.place for assignment in assigned):
+            self._note_neighbours(job.of_set.bundle, place)
+        for assignment in assigned:
+            number, of = assignment.plan.number, len(recorded.sticks)
+            if not assignment.is_finished:
                 self.reporter.note(
-                    f"{place} holds {', '.join(others)} as well: at the target, name the folder "
-                    "that you mean"
+                    f"stick {number} of {of}: writing {format_size(assignment.plan.payload)} to "
+                    f"{assignment.place}"
                 )
+            recorded = job.write(assignment, recorded, of=of)
+            bags.append(assignment.place / bag_name(recorded.set_id, number))
+            if self.next_stick is not None and recorded.open_sticks:
+                self.reporter.note(f"stick {number} of {of} is done, and can be taken out")
+        return recorded
+
+    def _note_neighbours(self, bundle: Bundle, place: Path) -> None:
+        with stick_errors(place):
+            names = sorted(path.name for path in place.glob("hfb-*"))
+        others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
+        if others:
+            self.reporter.note(
+                f"{place} holds {', '.join(others)} as well: at the target, name the folder "
+                "that you mean"
+            )
 
     def _signatures(self, bundle: Bundle, text: bytes) -> tuple[Signature, ...]:
         request = self.request
@@ -249,6 +295,50 @@ class _Creation:
             self.ledger.add_signature(bundle.set_id, signature)
             known[signature.name] = signature
         return tuple(known[name] for name in sorted(known))
+
+
+def _stick_wanted(
+    recorded: RecordedPlan, labels: Mapping[int, str], trouble: str | None
+) -> StickWanted:
+    stick = recorded.open_sticks[0]
+    least = format_size(stick.needed + LEAST_RESERVE)
+    return StickWanted(
+        stick.number,
+        len(recorded.sticks),
+        size=labels.get(stick.number, f"{least} or more"),
+        is_begun=recorded.uuid_of(stick.number) is not None,
+        trouble=trouble,
+    )
+
+
+def _assign_next(
+    job: StickJob, recorded: RecordedPlan, place: Path, mounts: frozenset[Path]
+) -> tuple[Assignment, ...]:
+    """Find out which part of the set goes to a place that was named when a stick was asked for.
+
+    The next stick may be mounted where the last one was. If none is, the folder below would take
+    the bytes, on this machine's own disk: ``mounts`` are the places that were mounted before.
+    Raises `StickRefused` if there is nothing to do at that place.
+    """
+    with stick_errors(place):
+        if not place.is_mount() and place.resolve() in mounts:
+            raise StickRefused(f"nothing is mounted at `{place}`")
+    assigned = job.assign(recorded, [place], {})
+    done = [one.plan.number for one in assigned if one.plan.number in recorded.finished]
+    if done and len(done) == len(assigned):
+        raise StickRefused(f"`{place}` still is stick {done[0]}, which is done")
+    if not assigned:
+        raise StickRefused(f"`{place}` holds nothing of this set, and what is missing was begun")
+    return assigned
+
+
+def _mount_points(places: Sequence[Path]) -> frozenset[Path]:
+    found = []
+    for place in places:
+        with stick_errors(place):
+            if place.is_mount():
+                found.append(place.resolve())
+    return frozenset(found)
 
 
 def require_all(created: Created) -> None:

@@ -51,6 +51,21 @@ class BundleRequest:
     probe: Callable[[Path], Stick] = field(default=probe_stick)
 
 
+@dataclass(frozen=True, slots=True)
+class StickWanted:
+    """A stick that is asked for while a bundle is made, since it is not at hand.
+
+    ``size`` is what was said of it, or the least that it needs. ``trouble`` says why the folder
+    that was named before can't be used.
+    """
+
+    number: int
+    of: int
+    size: str
+    is_begun: bool = False
+    trouble: str | None = None
+
+
 def carried_repos(request: BundleRequest) -> tuple[CarriedRepo, ...]:
     """Return every repo that is asked for, by name or in a file; raises `UsageError`."""
     named = tuple(CarriedRepo(spec, request.selection) for spec in request.specs)

@@ -74,24 +74,6 @@ def decorate(command: _F, options: Sequence[Callable[[_F], _F]]) -> _F:
     return command
 
 
-def endpoint_options(command: _F) -> _F:
-    """Add the options that say which repo is meant, whom to ask, and with which token."""
-    return decorate(
-        command,
-        (
-            repo_type_option,
-            revision_option,
-            endpoint_option(
-                "Hub or mirror, or a short name; repeatable, in order.  [default: as for `pull`]"
-            ),
-            origin_option,
-            trust_option,
-            token_option,
-            token_file_option,
-        ),
-    )
-
-
 def read_reference(reference: str, repo_type: str | None, revision: str | None) -> RepoSpec:
     """Read a reference to a whole repo; raises `UsageError` for one to a file."""
     kind = None if repo_type is None else RepoType(repo_type)

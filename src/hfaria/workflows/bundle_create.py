@@ -124,6 +124,7 @@ class _Creation:
             self._stop_if_refused(draft, on_plan)
             on_plan(draft)
             wanted = self.sources.fetch(wanted)
+            self.reporter.close()  # the bars of what was pulled
         text = self._text(wanted)
         bundle = parse_bundle(text)
         with self.ledger.lock(bundle.set_id):

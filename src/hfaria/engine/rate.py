@@ -37,6 +37,10 @@ class EngineRate:
             engine.set_rate_limit(limit)
         self._told = wanted
 
+    def share_of(self, transfers: int) -> float | None:
+        """Return what is left for each of so many transfers; None is no limit."""
+        return self.bytes_per_second / max(1, transfers) if self.bytes_per_second else None
+
     def forget(self) -> None:
         """Take note that another daemon knows nothing of it."""
         self._told = None

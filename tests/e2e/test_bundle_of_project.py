@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,11 +182,15 @@ def test_the_target_proves_without_a_network_that_it_holds_what_is_locked(
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
     target = tmp_path / "target"
-    project.locked()
+    digest = project.locked()
     imported(project.user, project.created("--lock", str(project.lock), "--to", str(place)), target)
     offline = project.user.having(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(target))
     verified = offline.run("verify", "--lock", str(project.lock))
     assert verified.code == 0, verified.stdout + verified.stderr
+    preloaded = offline.run("preload", str(project.manifest), "--frozen", "--json")
+    assert preloaded.document["digest"] == digest
+    # What is a part has no listing there: readers would take it for all that there is.
+    assert [path.parent.parent.name for path in target.glob("*/trees/*")] == []
     (blob,) = (target / "datasets--org--speech/snapshots").glob("*/clean/03.txt")
     blob.resolve().write_bytes(b"cleanX")
     assert offline.run("verify", "--lock", str(project.lock)).code == 4
@@ -311,9 +316,12 @@ def test_an_interrupted_run_of_a_lock_goes_on_with_its_own_journal(
     running = project.user.start(*command)
     wait_until(lambda: bool(list(place.glob("hfb-*/data/**/*.tmp"))) or running.has_ended)
     running.kill()
+    shutil.rmtree(project.user.cache / "models--org--chat-GGUF")  # and the cache lost something
     again = project.user.run(*command)
     assert again.code == 0, again.stderr
     assert "going on with set" in again.stderr
+    blobs = {path.name for path in project.user.cache.glob("models--org--chat-GGUF/blobs/*")}
+    assert len(blobs) == len(EXPECTED["org/chat-GGUF"])
     bag = Path(again.stdout.strip())
     assert_valid(bag)
     # The same lock under another name, and named by a manifest: the same set, and it is done.

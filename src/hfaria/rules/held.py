@@ -12,9 +12,10 @@ from hfaria.rules.listing import Listing, RemoteFile, is_sha256
 from hfaria.rules.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hfaria.rules.inventory import Entry
     from hfaria.rules.lock import LockedRepo
 
 
@@ -53,14 +54,12 @@ def hold_to_lock(
     )
 
 
-def _with_listing(locked: LockedRepo, snapshot: Snapshot | None) -> Snapshot | None:
-    """Return the snapshot with a listing made of its entries, if that is the one that was locked.
+def listing_as_locked(locked: LockedRepo, entries: Mapping[str, Entry]) -> Listing | None:
+    """Return a listing made of a snapshot's entries, if that is the one that was locked.
 
     A part of a repo that came by a bundle has no listing, and needs none: names, sizes and blob
     names that give the locked digest are those that were listed.
     """
-    if snapshot is None or snapshot.listing is not None:
-        return snapshot
     files = tuple(
         RemoteFile(
             path,
@@ -68,15 +67,21 @@ def _with_listing(locked: LockedRepo, snapshot: Snapshot | None) -> Snapshot | N
             git_oid=entry.blob_name,
             sha256=entry.blob_name if is_sha256(entry.blob_name) else None,
         )
-        for path, entry in sorted(snapshot.entries.items())
+        for path, entry in sorted(entries.items())
         if entry.blob_name is not None and entry.state is not None
     )
     listing = Listing(locked.commit_hash, files)
     try:
         locked.check(_selection(locked).apply(listing), listed_by="the cache")
     except HfariaError:
+        return None
+    return listing
+
+
+def _with_listing(locked: LockedRepo, snapshot: Snapshot | None) -> Snapshot | None:
+    if snapshot is None or snapshot.listing is not None:
         return snapshot
-    return replace(snapshot, listing=listing)
+    return replace(snapshot, listing=listing_as_locked(locked, snapshot.entries))
 
 
 def _amiss(locked: LockedRepo, snapshot: Snapshot | None) -> Iterator[Finding]:

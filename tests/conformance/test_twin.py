@@ -183,7 +183,13 @@ def test_hf_fetches_nothing_into_a_local_dir_that_was_pulled(
     user.pulled(spec.repo_id, "--local-dir", str(folder))
     before = tree_of(folder)
     hub.reset_records()
-    snapshot_download(spec.repo_id, local_dir=folder, endpoint=hub.url("origin"), token=False)
+    snapshot_download(
+        spec.repo_id,
+        local_dir=folder,
+        endpoint=hub.url("origin"),
+        token=False,
+        cache_dir=tmp_path / "unused",
+    )
     assert hub.file_bytes_sent() == 0
     assert hub.requests(kind="resolve") == ()
     assert _without_times(tree_of(folder)) == _without_times(before)
@@ -193,7 +199,13 @@ def test_a_local_dir_goes_on_where_hf_ended(hub: LoopbackHub, user: User, tmp_pa
     spec = TWINS["model"]
     hub.put_repo(spec)
     folder = tmp_path / "plain"
-    snapshot_download(spec.repo_id, local_dir=folder, endpoint=hub.url("origin"), token=False)
+    snapshot_download(
+        spec.repo_id,
+        local_dir=folder,
+        endpoint=hub.url("origin"),
+        token=False,
+        cache_dir=tmp_path / "unused",
+    )
     hub.reset_records()
     user.pulled(spec.repo_id, "--local-dir", str(folder))
     assert hub.file_bytes_sent() == 0

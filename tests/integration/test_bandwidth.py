@@ -129,6 +129,23 @@ def test_in_a_daemon_of_the_users_only_our_transfers_are_limited(tmp_path: Path)
         attached.close()
 
 
+def test_where_little_is_left_for_each_none_may_take_it_all(tmp_path: Path) -> None:
+    with moving(tmp_path) as (mover, daemon), server(2) as first:
+        other = Transfer("cd" * 32, TRANSFER.size, "other", is_lfs=True)
+
+        def limits() -> list[str]:
+            options = map(daemon.engine.transfer_options, sorted(daemon.engine.own_gids))
+            return [each["max-download-limit"] for each in options]
+
+        mover.limit_rate(200_000)
+        mover.move([MoveRequest(each, first.url("file")) for each in (TRANSFER, other)])
+        assert daemon.engine.global_options()["max-overall-download-limit"] == "200000"
+        assert limits() == ["150000", "150000"]
+        mover.limit_rate(20_000_000)
+        assert daemon.engine.global_options()["max-overall-download-limit"] == "20000000"
+        assert limits() == ["0", "0"]
+
+
 def test_a_pull_takes_no_more_than_it_may(hub: LoopbackHub, user: User) -> None:
     files = {f"small-{at}.bin": Generated(at, 500_000) for at in range(4)}
     spec = repo("org/limited", {**files, "model.safetensors": Generated(9, 6_000_000)})

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,7 @@ from support.trees import assert_clean
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hfaria.workflows.bundle_request import StickWanted
     from support.bundles import Writer
     from support.cli import User
 
@@ -193,3 +195,42 @@ def test_everything_on_a_stick_fits_into_fat32_by_name_and_comes_back(
         shutil.copytree(bag, back / bag.name)
     assert_valid(back / bag.name)
     assert_whole([back / bag.name])
+
+
+def test_one_port_takes_one_stick_after_the_other(writer: Writer, tmp_path: Path) -> None:
+    small = LEAST_RESERVE + 50 * MIB
+    with (
+        stick_of("exfat", tmp_path / "1", size=small) as first,
+        stick_of("exfat", tmp_path / "2", size=small) as second,
+    ):
+        place, troubles = first.place, []
+
+        def swap(wanted: StickWanted) -> Path:
+            troubles.append(wanted.trouble)
+            if first.is_real and len(troubles) == 1:
+                first.unmount()  # and nothing comes in its place
+                return place
+            if first.is_real:
+                second.unmount()
+                replace(second, place=place).mount()
+            else:
+                place.rename(tmp_path / "drawer")
+                place.mkdir()
+            return place
+
+        created = bundle_create.create(
+            request_of(NAMES[:1], [place], stick_sizes=(small,), probe=first.probe),
+            settings=load_settings(Overrides(), writer.user.environ),
+            reporter=SilentReporter(),
+            on_plan=lambda _draft: None,
+            next_stick=swap,
+        )
+        assert created.missing == ()
+        assert troubles == ([None, f"nothing is mounted at `{place}`"] if first.is_real else [None])
+        if first.is_real:  # look at both at once
+            replace(first, place=second.place).mount()
+        drawer = second.place if first.is_real else tmp_path / "drawer"
+        bags = [drawer / created.bags[0].name, created.bags[1]]
+        for bag in bags:
+            assert_valid(bag)
+        assert_whole(bags)

@@ -15,6 +15,7 @@ from hfaria.report.reporter import SilentReporter
 from hfaria.rules.spec import parse_pinned
 from hfaria.settings import Overrides, load_settings
 from hfaria.workflows import bundle_create
+from hfaria.workflows.bundle_request import BundleRequest
 from loopback_hub import Generated, LoopbackHub, repo
 from support.cli import User, user_of
 from support.filesystems import rules
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from hfaria.bundle.importer import Bundle, Stick
     from hfaria.rules.bundle_plan import Stick as PlanStick
-    from hfaria.workflows.bundle_create import Created, Draft
+    from hfaria.workflows.bundle_create import Created
+    from hfaria.workflows.bundle_draft import Draft
     from loopback_hub import RepoSpec
 
 MIB = 2**20
@@ -99,11 +101,9 @@ def request_of(
     names: Sequence[str],
     places: Sequence[Path],
     **options: Any,  # noqa: ANN401 - fields
-) -> bundle_create.BundleRequest:
+) -> BundleRequest:
     """Return a request for these repos; ``options`` are its fields."""
-    return bundle_create.BundleRequest(
-        tuple(parse_pinned(name) for name in names), tuple(places), **options
-    )
+    return BundleRequest(tuple(parse_pinned(name) for name in names), tuple(places), **options)
 
 
 def stick_folders(folder: Path, count: int) -> list[Path]:

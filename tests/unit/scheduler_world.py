@@ -82,6 +82,8 @@ class Weather:
     """Hosts whose bytes are always wrong."""
     outages: tuple[tuple[str, float, float], ...] = ()
     """Hosts that can't be reached, from when, until when, in seconds after the start."""
+    share: float | None = None
+    """Bytes a second that a rate limit leaves each transfer, on average: they come in bursts."""
     allowance: tuple[int, float] | None = None
     """So many requests are answered in each window of so many seconds."""
 
@@ -422,13 +424,16 @@ class World:
             self._later(self.random.choice([0.1, 5.0]), t.Failed(name, failure), attempt)
             return
         held = self._held.get(name, 0)
-        self._later(0.1, t.Progressed(name, held), attempt)
+        self._later(0.1, t.Progressed(name, held, share=self.weather.share), attempt)
         if attempt.hosts & self.weather.liars:
             self._wrong.add(name)
         will_fail = self._hits(name, self.weather.fails_midway)
         will_stall = not attempt.is_direct and self._hits(name, self.weather.stalls)
         will_die = not attempt.is_direct and self._hits(name, self.weather.engine_dies)
         seconds = 0.1
+        if self.weather.share is not None:
+            self._plan_bursts(attempt, held, self.weather.share)
+            return
         if self.weather.stalls < 1:
             steps = self.random.randint(1, 3)
             goal = held + (size - held) // 2 if will_fail or will_stall or will_die else size
@@ -444,6 +449,16 @@ class World:
             self._later(seconds + 0.1, t.Failed(name, failure), attempt)
         else:
             self._later(seconds + 0.1, t.Arrived(name), attempt)
+
+    def _plan_bursts(self, attempt: _Attempt, held: int, share: float) -> None:
+        """Let others have the limit's bytes for up to 1 MiB, then this one what it was left."""
+        name, size, seconds = attempt.transfer.blob_name, attempt.transfer.size, 0.1
+        while held < size:
+            gap = self.random.choice([0.1, 2**19 / share, 2**20 / share])
+            seconds += gap
+            held = min(size, held + max(1, int(gap * share)))
+            self._later(seconds, t.Progressed(name, held, 8, share=share), attempt)
+        self._later(seconds + 0.1, t.Arrived(name), attempt)
 
     def _check(self, each: Transfer) -> None:
         name = each.blob_name

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hfaria.bundle.importer import Options, check_day, parse_size
+from hfaria.cli.options import debug_option, json_option
 from hfaria.cli.render import EXIT_CODES, print_document
 from hfaria.settings import Overrides, load_settings
 from hfaria.workflows import sticks as workflow
@@ -23,8 +24,6 @@ _TRUST = click.option(
 _REQUIRE_SIGNATURE = click.option(
     "--require-signature", is_flag=True, help="Refuse what is not signed by a trusted key."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-_DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
 
 @click.group("bundle", epilog=EXIT_CODES)
@@ -36,8 +35,8 @@ def bundle_group() -> None:
 @_PATHS
 @_TRUST
 @click.option("--files", "with_files", is_flag=True, help="List every file.")
-@_JSON
-@_DEBUG
+@json_option
+@debug_option
 def inspect_command(
     *,
     paths: tuple[Path, ...],
@@ -64,8 +63,8 @@ def inspect_command(
 @click.option(
     "--needs", type=click.Path(path_type=Path), help="Write the bad pieces there, to be repaired."
 )
-@_JSON
-@_DEBUG
+@json_option
+@debug_option
 def verify_command(
     *,
     paths: tuple[Path, ...],
@@ -125,8 +124,8 @@ def verify_command(
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, copy nothing.")
 @click.option("--load-check", is_flag=True, help="Then let huggingface_hub load it, offline.")
-@_JSON
-@_DEBUG
+@json_option
+@debug_option
 def import_command(
     *,
     paths: tuple[Path, ...],

@@ -11,13 +11,17 @@ from hfaria.rules.sizes import count, format_size
 
 if TYPE_CHECKING:
     from hfaria.rules.bundle_plan import Stick, StickPlan
-    from hfaria.workflows.bundle_create import Created, Draft
+    from hfaria.workflows.bundle_create import Created
+    from hfaria.workflows.bundle_draft import Draft
 
 _MOST = 8
 
 
-def draft_lines(draft: Draft) -> list[str]:
-    """Return the plan, a line for each stick and each thing to know."""
+def draft_lines(draft: Draft, *, will_ask: bool = False) -> list[str]:
+    """Return the plan, a line for each stick and each thing to know.
+
+    ``will_ask``: whether sticks that are not at hand are asked for.
+    """
     repos = len({revision.folder for revision in draft.revisions})
     name = "set ?" if draft.set_id is None else f"set {draft.set_id[:16]}"
     what = [
@@ -39,10 +43,13 @@ def draft_lines(draft: Draft) -> list[str]:
     lines += _cut_lines(draft)
     waiting = [plan for plan in draft.plan.sticks if not sticks[plan.label].kind]
     if waiting and not draft.problems:
-        lines.append(
-            f"needs {count(len(draft.plan.sticks), 'stick')}; what is not at hand is written by "
-            "the same command later"
+        which = f"stick {waiting[0].number}" if len(waiting) == 1 else "the others"
+        later = (
+            f"insert {which} when asked, or add `--to`"
+            if will_ask
+            else "what is not at hand is written by the same command later"
         )
+        lines.append(f"needs {count(len(draft.plan.sticks), 'stick')}; {later}")
     return lines
 
 

@@ -8,11 +8,17 @@ from pathlib import Path
 import click
 
 from hfaria.cli.bundle_render import created_document, print_created
+from hfaria.cli.option_groups import (
+    Asking,
+    Saying,
+    asking_options,
+    bundle_cache_option,
+    saying_options,
+)
+from hfaria.cli.options import debug_option
 from hfaria.cli.render import EXIT_CODES, print_document
-from hfaria.errors import UsageError
-from hfaria.report.reporter import make_reporter
 from hfaria.rules.sizes import format_size
-from hfaria.settings import Overrides, load_settings, read_secret
+from hfaria.settings import Overrides, load_settings
 
 
 @click.command("repair", epilog=EXIT_CODES)
@@ -26,66 +32,46 @@ from hfaria.settings import Overrides, load_settings, read_secret
     help="Where the stick is mounted.",
 )
 @click.option("--no-readback", is_flag=True, help="Don't compare what the stick gives back.")
-@click.option(
-    "--cache",
-    "--cache-dir",
-    "cache_dir",
-    type=click.Path(path_type=Path),
-    help="Hugging Face cache to take from, and to pull into.  [default: HF_HUB_CACHE]",
-)
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    metavar="URL",
-    help="Hub or mirror to ask; repeatable, in order.  [default: HF_ENDPOINT]",
-)
-@click.option("--token-file", type=click.Path(path_type=Path), help="File that holds the token.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the folder on the stick alone.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@bundle_cache_option
+@asking_options
+@saying_options
 def repair_command(
     *,
     needs: Path,
     place: Path,
     no_readback: bool,
     cache_dir: Path | None,
-    endpoints: tuple[str, ...],
-    token_file: Path | None,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,  # noqa: ARG001 - read before parsing, so that it covers parsing too
+    asking: Asking,
+    saying: Saying,
 ) -> None:
     """Put only those pieces onto a stick that an import asks for.
 
     NEEDS.json is the file that the import wrote. The stick is of the same set, and imported the
     same way.
     """
-    if as_json and quiet:
-        raise UsageError("`--json` and `-q` can't be used together")
-    settings = load_settings(Overrides(cache_dir=cache_dir, endpoints=endpoints))
+    settings = load_settings(asking.overrides(cache_dir))
     from hfaria.workflows import bundle_repair as workflow  # noqa: PLC0415 - slow
 
-    reporter = make_reporter(sys.stderr, is_quiet=quiet, show_progress=settings.show_progress)
+    reporter = saying.reporter(settings)
     request = workflow.RepairRequest(
         needs.expanduser(),
         place.expanduser(),
         read_back=not no_readback,
-        token=None if token_file is None else read_secret(token_file, what="the token"),
+        token=asking.secret(reporter),
     )
     try:
         created = workflow.repair(request, settings=settings, reporter=reporter)
     finally:
         reporter.close()
-    if as_json:
+    if saying.as_json:
         print_document(created_document(created))
     else:
-        print_created(created, is_quiet=quiet)
+        print_created(created, is_quiet=saying.quiet)
 
 
 @click.command("ack", epilog=EXIT_CODES)
 @click.argument("code", metavar="CODE")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@debug_option
 def ack_command(*, code: str, debug: bool) -> None:  # noqa: ARG001 - read before parsing
     """Note that a set arrived, by the receipt that its import printed (HFR1-...)."""
     settings = load_settings(Overrides())
@@ -112,7 +98,7 @@ def ack_command(*, code: str, debug: bool) -> None:  # noqa: ARG001 - read befor
     type=click.Path(path_type=Path),
     help="A cache that gets rid of what imports of this set have staged in it.",
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@debug_option
 def abort_command(
     *,
     set_id: str,

@@ -8,37 +8,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfaria.cli.option_groups import (
+    Kept,
     Saying,
-    cache_option,
+    kept_options,
     saying_options,
     yes_option,
 )
-from hfaria.cli.options import read_reference, repo_type_option
-from hfaria.cli.render import EXIT_CODES, plain, print_document
+from hfaria.cli.render import EXIT_CODES, plain
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import Overrides, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from hfaria.workflows.clean import Cleaning
 
 
 @click.command("clean", epilog=EXIT_CODES)
-@click.argument("references", nargs=-1, metavar="[REPO_ID]...")
-@repo_type_option
+@kept_options
 @click.option("--keep-partials", is_flag=True, help="Leave what a pull would go on with.")
 @yes_option
-@cache_option
 @saying_options
 def clean_command(
     *,
-    references: tuple[str, ...],
-    repo_type: str | None,
+    kept: Kept,
     keep_partials: bool,
     yes: bool,
-    cache_dir: Path | None,
     saying: Saying,
 ) -> None:
     """Show what no reader needs, and remove it with `--yes`.
@@ -46,17 +41,12 @@ def clean_command(
     That is: blobs without entries, what runs that were cut left behind, and partial files of
     other tools. No revision is removed, with a ref or without.
     """
-    specs = [read_reference(reference, repo_type, None) for reference in references]
-    settings = load_settings(Overrides(cache_dir=cache_dir))
+    settings = load_settings(Overrides(cache_dir=kept.cache_dir))
     from hfaria.workflows.clean import clean, find_leftovers  # noqa: PLC0415 - not for `--help`
 
-    found = find_leftovers(specs, cache_dir=settings.cache_dir, keep_partials=keep_partials)
+    found = find_leftovers(kept.specs, cache_dir=settings.cache_dir, keep_partials=keep_partials)
     done = clean(found) if yes else found
-    if saying.as_json:
-        print_document(clean_document(done, is_done=yes))
-    elif not saying.quiet:
-        for line in _describe(done, is_done=yes):
-            click.echo(line)
+    saying.show(clean_document(done, is_done=yes), _describe(done, is_done=yes))
     if found and not yes and not saying.quiet:
         sys.stderr.write("nothing was removed; `--yes` removes what is shown\n")
 

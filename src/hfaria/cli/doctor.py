@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfaria.cli.option_groups import Asking, probing_options
 from hfaria.cli.options import (
     DEFAULT_REPO,
-    TOKEN_WARNING,
-    endpoint_options,
+    debug_option,
+    json_option,
     read_reference,
-    read_token,
+    repo_type_option,
+    revision_option,
 )
 from hfaria.cli.render import EXIT_CODES, print_document, said
+from hfaria.cli.set_options import Moving
 from hfaria.errors import (
     DestinationError,
     EngineError,
@@ -28,7 +31,7 @@ from hfaria.errors import (
 from hfaria.report.reporter import make_reporter
 from hfaria.rules.checkup import Verdict, is_failure
 from hfaria.rules.sizes import count
-from hfaria.settings import DEFAULT_RESERVE, Overrides
+from hfaria.settings import DEFAULT_RESERVE
 from hfaria.workflows.forgiving import load_settings_anyway
 
 if TYPE_CHECKING:
@@ -50,7 +53,9 @@ _ERRORS: dict[ExitCode, type[HfariaError]] = {
 
 @click.command("doctor", epilog=EXIT_CODES)
 @click.argument("reference", metavar="[REPO_ID]", required=False, default=DEFAULT_REPO)
-@endpoint_options
+@repo_type_option
+@revision_option
+@probing_options
 @click.option(
     "--dest",
     "--cache-dir",
@@ -68,18 +73,14 @@ _ERRORS: dict[ExitCode, type[HfariaError]] = {
     type=click.Path(path_type=Path),
     help="File that holds its secret; else HFARIA_RPC_SECRET.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@json_option
+@debug_option
 def doctor_command(
     *,
     reference: str,
     repo_type: str | None,
     revision: str | None,
-    endpoints: tuple[str, ...],
-    use_origin: bool | None,
-    trusted_endpoints: tuple[str, ...],
-    token: str | None,
-    token_file: Path | None,
+    asking: Asking,
     cache_dir: Path | None,
     local_dir: Path | None,
     reserve: str | None,
@@ -96,30 +97,22 @@ def doctor_command(
     if cache_dir is not None and local_dir is not None:
         raise UsageError("`--dest` and `--local-dir` can't be used together")
     spec = read_reference(reference, repo_type, revision)
-    secret = read_token(token, token_file)
     settings, fault = load_settings_anyway(
-        Overrides(
-            cache_dir=cache_dir,
-            endpoints=endpoints,
-            use_origin=use_origin,
-            trusted_endpoints=trusted_endpoints,
-            reserve=reserve,
-            rpc_url=rpc_url,
-            rpc_secret_file=rpc_secret_file,
+        Moving(reserve=reserve, rpc_url=rpc_url, rpc_secret_file=rpc_secret_file).add_to(
+            asking.overrides(cache_dir)
         )
     )
     from hfaria.workflows.doctor import DoctorRequest, examine  # noqa: PLC0415 - slow to import
 
     reporter = make_reporter(sys.stderr, is_quiet=as_json, show_progress=settings.show_progress)
-    if token is not None:
-        reporter.warn(TOKEN_WARNING)
+    secret = asking.secret(reporter)
     reporter.note(f"checking what a pull of {spec.label} needs")
     reporter.close()
     request = DoctorRequest(
         spec,
         settings.cache_dir if local_dir is None else local_dir.expanduser(),
         token=secret,
-        token_option="--token-file" if token_file is not None else "--token",
+        token_option="--token-file" if asking.token_file is not None else "--token",
         fault=fault,
     )
     report = examine(request, settings=settings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hfaria.cli.options import TOKEN_WARNING
+from hfaria.cli.options import TOKEN_WARNING, debug_option
 from hfaria.cli.render import EXIT_CODES, print_receipt
 from hfaria.errors import UsageError
 from hfaria.redact import Secret
@@ -60,7 +60,7 @@ def _one_by_one(args: list[str]) -> Iterator[str]:
 @click.option("--local-dir", type=click.Path(path_type=Path), help="Where to.  [default: ./NAME]")
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
 @click.option("--to-cache", is_flag=True, help="Into the Hugging Face cache, not a plain folder.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@debug_option
 def hfd_command(
     *,
     repo_id: str,

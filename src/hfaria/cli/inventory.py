@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hfaria.cli.options import debug_option
 from hfaria.cli.render import EXIT_CODES
 from hfaria.settings import Overrides, load_settings
 from hfaria.workflows import sticks as workflow
@@ -28,7 +29,7 @@ from hfaria.workflows import sticks as workflow
     type=click.Path(path_type=Path),
     help="File to write.",
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@debug_option
 def inventory_command(
     *,
     cache_dir: Path | None,

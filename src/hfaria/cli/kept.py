@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hfaria.cli.option_groups import (
+    Kept,
     Saying,
-    cache_option,
+    kept_options,
     saying_options,
 )
-from hfaria.cli.options import read_reference, repo_type_option
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.errors import HfariaError, MissingContent, WrongContent
 from hfaria.rules.findings import RepoFindings, Trouble
@@ -37,31 +38,26 @@ _WORST_FIRST = (
 
 
 @click.command("ls", epilog=EXIT_CODES)
-@click.argument("references", nargs=-1, metavar="[REPO_ID]...")
-@repo_type_option
-@cache_option
+@kept_options
 @saying_options
 def ls_command(
     *,
-    references: tuple[str, ...],
-    repo_type: str | None,
-    cache_dir: Path | None,
+    kept: Kept,
     saying: Saying,
 ) -> None:
     """Show what the cache holds: repos, or the revisions of those that are named."""
-    specs = [read_reference(reference, repo_type, None) for reference in references]
-    settings = load_settings(Overrides(cache_dir=cache_dir))
+    settings = load_settings(Overrides(cache_dir=kept.cache_dir))
     from hfaria.workflows.verify import find_repos  # noqa: PLC0415 - not for `--help`
 
-    repos = find_repos(specs, settings.cache_dir)
-    if repo_type is not None:
-        repos = tuple(repo for repo in repos if repo.spec.repo_type.value == repo_type)
+    repos = find_repos(kept.specs, settings.cache_dir)
+    if kept.repo_type is not None:
+        repos = tuple(repo for repo in repos if repo.spec.repo_type.value == kept.repo_type)
     if saying.as_json:
         print_document(ls_document(settings.cache_dir, repos))
     elif saying.quiet:
         for repo in repos:
             click.echo(repo.spec.label)
-    elif specs:
+    elif kept.references:
         click.echo("\n\n".join("\n".join(_revisions(repo)) for repo in repos))
     else:
         click.echo("\n".join(_repos(settings.cache_dir, repos)))
@@ -165,8 +161,7 @@ def _size(snapshot: Snapshot) -> int:
 
 
 @click.command("verify", epilog=EXIT_CODES)
-@click.argument("references", nargs=-1, metavar="[REPO_ID]...")
-@repo_type_option
+@kept_options
 @click.option("--full", is_flag=True, help="Read every byte again, also of unchanged files.")
 @click.option(
     "--lock",
@@ -175,40 +170,29 @@ def _size(snapshot: Snapshot) -> int:
     metavar="FILE",
     help="Hold the cache to a lock, such as `hfaria.lock`: only what is locked counts.",
 )
-@cache_option
 @saying_options
 def verify_command(
     *,
-    references: tuple[str, ...],
-    repo_type: str | None,
+    kept: Kept,
     full: bool,
     lock_path: Path | None,
-    cache_dir: Path | None,
     saying: Saying,
 ) -> None:
     """Compare repos with their listings, offline; all repos if none is named.
 
     Files that are as they were when they were verified are not read again.
     """
-    specs = [read_reference(reference, repo_type, None) for reference in references]
-    settings = load_settings(Overrides(cache_dir=cache_dir))
+    settings = load_settings(Overrides(cache_dir=kept.cache_dir))
     from hfaria.workflows.verify import verify, verify_lock  # noqa: PLC0415 - not for `--help`
 
-    reporter = saying.reporter(settings)
-    try:
+    with saying.reporting(settings) as reporter:
         if lock_path is None:
-            found = verify(specs, cache_dir=settings.cache_dir, full=full, reporter=reporter)
+            found = verify(kept.specs, cache_dir=settings.cache_dir, full=full, reporter=reporter)
         else:
             found = verify_lock(
-                lock_path, specs, cache_dir=settings.cache_dir, full=full, reporter=reporter
+                lock_path, kept.specs, cache_dir=settings.cache_dir, full=full, reporter=reporter
             )
-    finally:
-        reporter.close()
-    if saying.as_json:
-        print_document(verify_document(found))
-    elif not saying.quiet:
-        for each in found:
-            click.echo("\n".join(describe_findings(each)))
+    saying.show(verify_document(found), chain.from_iterable(map(describe_findings, found)))
     raise_for(found)
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hfaria.cli.options import debug_option
+from hfaria.cli.options import (
+    debug_option,
+    endpoint_option,
+    exclude_option,
+    include_option,
+    repo_type_option,
+    revision_option,
+)
 from hfaria.cli.render import EXIT_CODES
 from hfaria.cli.set_options import manifest_option
 from hfaria.errors import UsageError
@@ -20,27 +27,16 @@ if TYPE_CHECKING:
 
 @click.command("add", epilog=EXIT_CODES)
 @click.argument("reference", metavar="REPO_ID")
-@click.option(
-    "--repo-type",
-    "--type",
-    type=click.Choice([kind.value for kind in RepoType]),
-    help="Kind of repo.  [default: model]",
-)
-@click.option("--revision", help="Branch, tag, PR ref or commit.  [default: main]")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable.")
+@repo_type_option
+@revision_option
+@include_option
+@exclude_option
 @click.option("--variant", metavar="NAME", help="One variant, with all it needs.")
 @click.option(
     "--priority", type=int, metavar="N", help="The higher, the sooner it is fetched.  [default: 0]"
 )
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="A group; repeatable.")
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    metavar="URL",
-    help="Hub or mirror for this repo, or a short name; repeatable, in order.",
-)
+@endpoint_option("Hub or mirror for this repo, or a short name; repeatable, in order.")
 @manifest_option
 @debug_option
 def add_command(

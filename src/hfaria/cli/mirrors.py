@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfaria.cli.option_groups import Asking, probing_options
 from hfaria.cli.options import (
     DEFAULT_REPO,
-    TOKEN_WARNING,
-    endpoint_options,
+    debug_option,
+    json_option,
     read_reference,
-    read_token,
+    repo_type_option,
+    revision_option,
 )
 from hfaria.cli.render import EXIT_CODES, print_document, said
 from hfaria.errors import EndpointUnreachable
 from hfaria.report.reporter import make_reporter
 from hfaria.rules.endpoints import MODELSCOPE_PREFIX, Api
 from hfaria.rules.sizes import count, format_size
-from hfaria.settings import Overrides, load_settings
+from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.probe import Probe
@@ -42,19 +43,17 @@ _UNKNOWN = "-"
 
 @click.command("mirrors", epilog=EXIT_CODES)
 @click.argument("reference", metavar="[REPO_ID]", required=False, default=DEFAULT_REPO)
-@endpoint_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@repo_type_option
+@revision_option
+@probing_options
+@json_option
+@debug_option
 def mirrors_command(
     *,
     reference: str,
     repo_type: str | None,
     revision: str | None,
-    endpoints: tuple[str, ...],
-    use_origin: bool | None,
-    trusted_endpoints: tuple[str, ...],
-    token: str | None,
-    token_file: Path | None,
+    asking: Asking,
     as_json: bool,
     debug: bool,  # noqa: ARG001 - read before parsing, so that it covers parsing too
 ) -> None:
@@ -63,15 +62,11 @@ def mirrors_command(
     REPO_ID is the repo to ask for; without one, a small public model. Takes 20 s at most.
     """
     spec = read_reference(reference, repo_type, revision)
-    secret = read_token(token, token_file)
-    settings = load_settings(
-        Overrides(endpoints=endpoints, use_origin=use_origin, trusted_endpoints=trusted_endpoints)
-    )
+    settings = load_settings(asking.overrides())
     from hfaria.workflows.mirrors import probe_mirrors  # noqa: PLC0415 - brings the HTTP client
 
     reporter = make_reporter(sys.stderr, is_quiet=as_json, show_progress=settings.show_progress)
-    if token is not None:
-        reporter.warn(TOKEN_WARNING)
+    secret = asking.secret(reporter)
     try:
         report = probe_mirrors(spec, settings=settings, token=secret, reporter=reporter)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,21 +17,26 @@ from hfaria.cli.options import (
     debug_option,
     decorate,
     endpoint_option,
+    json_option,
     origin_option,
+    read_reference,
     read_token,
+    repo_type_option,
     token_file_option,
     token_option,
     trust_option,
 )
+from hfaria.cli.render import print_document
 from hfaria.errors import UsageError
 from hfaria.report.reporter import Reporter, make_reporter
 from hfaria.rules.staleness import Stale
 from hfaria.settings import DEFAULT_PATIENCE_SECONDS, Overrides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hfaria.redact import Secret
+    from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
 
     Command = Callable[..., Any]
@@ -78,6 +84,37 @@ class Saying:
         """Return who shows progress on stderr."""
         return make_reporter(sys.stderr, is_quiet=self.quiet, show_progress=settings.show_progress)
 
+    @contextmanager
+    def reporting(self, settings: Settings) -> Iterator[Reporter]:
+        """Yield who shows progress on stderr, and leave the terminal as it should stay."""
+        reporter = self.reporter(settings)
+        try:
+            yield reporter
+        finally:
+            reporter.close()
+
+    def show(self, document: dict[str, Any], lines: Iterable[str]) -> None:
+        """Print a result on stdout: as a document, as lines, or not at all."""
+        if self.as_json:
+            print_document(document)
+        elif not self.quiet:
+            for line in lines:
+                click.echo(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Which repos of which cache; all of it if none is named."""
+
+    references: tuple[str, ...] = ()
+    repo_type: str | None = None
+    cache_dir: Path | None = None
+
+    @property
+    def specs(self) -> list[RepoSpec]:
+        """The repos that are named."""
+        return [read_reference(reference, self.repo_type, None) for reference in self.references]
+
 
 _ASKING = (
     endpoint_option(
@@ -100,8 +137,17 @@ _ASKING = (
         f"  [default: {DEFAULT_PATIENCE_SECONDS:.0f}]",
     ),
 )
+_PROBING = (
+    endpoint_option(
+        "Hub or mirror, or a short name; repeatable, in order.  [default: as for `pull`]"
+    ),
+    origin_option,
+    trust_option,
+    token_option,
+    token_file_option,
+)
 _SAYING = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
+    json_option,
     click.option("-q", "--quiet", is_flag=True, help="Print only what is asked for."),
     debug_option,
 )
@@ -113,20 +159,48 @@ cache_option = click.option(
     type=click.Path(path_type=Path, file_okay=True),
     help="The Hugging Face cache.  [default: HF_HUB_CACHE]",
 )
+bundle_cache_option = click.option(
+    "--cache",
+    "--cache-dir",
+    "cache_dir",
+    type=click.Path(path_type=Path),
+    help="Hugging Face cache to take from, and to pull into.  [default: HF_HUB_CACHE]",
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do it; without, only show it.")
 
 
 def asking_options(command: Command) -> Command:
     """Add the options that say whom to ask; they arrive as ``asking``."""
+    return _asking(command, _ASKING)
 
+
+def probing_options(command: Command) -> Command:
+    """Add those options that mean something where nothing is pulled; they arrive as ``asking``."""
+    return _asking(command, _PROBING)
+
+
+def _asking(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     @functools.wraps(command)
     def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
-        names = Asking.__dataclass_fields__
+        names = given.keys() & Asking.__dataclass_fields__.keys()
         asking = Asking(**{name: given.pop(name) for name in names})
         check_one_token(asking.token, asking.token_file)
         return command(asking=asking, **given)
 
-    return decorate(wrapped, _ASKING)
+    asking_command: Command = wrapped
+    return decorate(asking_command, options)
+
+
+def kept_options(command: Command) -> Command:
+    """Add what says which repos of a cache are meant; it arrives as ``kept``."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> Any:  # noqa: ANN401 - click's own parameters
+        kept = Kept(**{name: given.pop(name) for name in Kept.__dataclass_fields__})
+        return command(kept=kept, **given)
+
+    references = click.argument("references", nargs=-1, metavar="[REPO_ID]...")
+    return decorate(wrapped, (references, repo_type_option, cache_option))
 
 
 def saying_options(command: Command) -> Command:

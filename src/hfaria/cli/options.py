@@ -50,6 +50,15 @@ token_option = click.option(
 token_file_option = click.option(
     "--token-file", type=click.Path(path_type=Path), help="File that holds the token."
 )
+include_option = click.option(
+    "--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable."
+)
+exclude_option = click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+)
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
 
@@ -63,24 +72,6 @@ def decorate(command: _F, options: Sequence[Callable[[_F], _F]]) -> _F:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def endpoint_options(command: _F) -> _F:
-    """Add the options that say which repo is meant, whom to ask, and with which token."""
-    return decorate(
-        command,
-        (
-            repo_type_option,
-            revision_option,
-            endpoint_option(
-                "Hub or mirror, or a short name; repeatable, in order.  [default: as for `pull`]"
-            ),
-            origin_option,
-            trust_option,
-            token_option,
-            token_file_option,
-        ),
-    )
 
 
 def read_reference(reference: str, repo_type: str | None, revision: str | None) -> RepoSpec:

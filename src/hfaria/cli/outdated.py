@@ -8,51 +8,44 @@ import click
 
 from hfaria.cli.option_groups import (
     Asking,
+    Kept,
     Saying,
     asking_options,
-    cache_option,
+    kept_options,
     saying_options,
 )
-from hfaria.cli.options import read_reference, repo_type_option
 from hfaria.cli.render import EXIT_CODES, plain, print_document
 from hfaria.errors import EndpointUnreachable
 from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from hfaria.workflows.outdated import Comparison
 
 
 @click.command("outdated", epilog=EXIT_CODES)
-@click.argument("references", nargs=-1, metavar="[REPO_ID]...")
-@repo_type_option
-@cache_option
+@kept_options
 @asking_options
 @saying_options
 def outdated_command(
     *,
-    references: tuple[str, ...],
-    repo_type: str | None,
-    cache_dir: Path | None,
+    kept: Kept,
     asking: Asking,
     saying: Saying,
 ) -> None:
     """Compare cached branches and tags with upstream; those of all repos if none is named."""
-    specs = [read_reference(reference, repo_type, None) for reference in references]
-    settings = load_settings(asking.overrides(cache_dir))
+    settings = load_settings(asking.overrides(kept.cache_dir))
     if settings.is_offline:
         raise EndpointUnreachable(
             "offline: upstream can't be asked", hint="unset HF_HUB_OFFLINE to compare"
         )
     from hfaria.workflows.outdated import compare  # noqa: PLC0415 - brings the HTTP client along
 
-    reporter = saying.reporter(settings)
-    try:
-        found = compare(specs, settings=settings, reporter=reporter, token=asking.secret(reporter))
-    finally:
-        reporter.close()
+    with saying.reporting(settings) as reporter:
+        found = compare(
+            kept.specs, settings=settings, reporter=reporter, token=asking.secret(reporter)
+        )
     if saying.as_json:
         print_document(outdated_document(found))
     elif saying.quiet:

@@ -10,7 +10,14 @@ import click
 from hfaria.cli.detach import begin_job, check_detach, detach_option
 from hfaria.cli.invocation import this_invocation
 from hfaria.cli.option_groups import Asking, asking_options
-from hfaria.cli.options import debug_option, repo_type_option, revision_option
+from hfaria.cli.options import (
+    debug_option,
+    exclude_option,
+    include_option,
+    json_option,
+    repo_type_option,
+    revision_option,
+)
 from hfaria.cli.render import (
     EXIT_CODES,
     preview_document,
@@ -34,8 +41,8 @@ from hfaria.settings import load_settings
 @click.argument("filenames", nargs=-1, metavar="[FILENAMES]...")
 @repo_type_option
 @revision_option
-@click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No files that match; repeatable.")
+@include_option
+@exclude_option
 @click.option(
     "--variant",
     metavar="NAME",
@@ -60,7 +67,7 @@ from hfaria.settings import load_settings
 @asking_options
 @moving_options
 @detach_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print the snapshot's path alone.")
 @debug_option
 def pull_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,36 +10,31 @@ import click
 from hfaria.cli.kept import describe_findings, raise_for
 from hfaria.cli.option_groups import (
     Asking,
+    Kept,
     Saying,
     asking_options,
-    cache_option,
+    kept_options,
     saying_options,
 )
-from hfaria.cli.options import read_reference, repo_type_option
-from hfaria.cli.render import EXIT_CODES, plain, print_document
+from hfaria.cli.render import EXIT_CODES, plain
 from hfaria.rules.sizes import count, format_size
 from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from hfaria.rules.repairs import Repair
 
 
 @click.command("repair", epilog=EXIT_CODES)
-@click.argument("references", nargs=-1, metavar="[REPO_ID]...")
-@repo_type_option
+@kept_options
 @click.option("--full", is_flag=True, help="Read unchanged files, too, when looking for trouble.")
-@cache_option
 @asking_options
 @saying_options
 def repair_command(
     *,
-    references: tuple[str, ...],
-    repo_type: str | None,
+    kept: Kept,
     full: bool,
-    cache_dir: Path | None,
     asking: Asking,
     saying: Saying,
 ) -> None:
@@ -46,26 +42,18 @@ def repair_command(
 
     Of a large file whose bytes are wrong, only the wrong part is fetched. Rerun to resume.
     """
-    specs = [read_reference(reference, repo_type, None) for reference in references]
-    settings = load_settings(asking.overrides(cache_dir))
+    settings = load_settings(asking.overrides(kept.cache_dir))
     from hfaria.workflows.repair import repair  # noqa: PLC0415 - brings the HTTP client along
 
-    reporter = saying.reporter(settings)
-    try:
+    with saying.reporting(settings) as reporter:
         done = repair(
-            specs,
+            kept.specs,
             settings=settings,
             reporter=reporter,
             token=asking.secret(reporter),
             full=full,
         )
-    finally:
-        reporter.close()
-    if saying.as_json:
-        print_document(repair_document(done))
-    elif not saying.quiet:
-        for each in done:
-            click.echo("\n".join(_describe(each)))
+    saying.show(repair_document(done), chain.from_iterable(map(_describe, done)))
     raise_for([each.after for each in done if each.after is not None])
 
 

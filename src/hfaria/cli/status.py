@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfaria.cli.options import debug_option, json_option
 from hfaria.cli.render import EXIT_CODES, print_document
 from hfaria.cli.render_jobs import job_document, print_job, print_jobs
 from hfaria.errors import UsageError
@@ -32,8 +33,8 @@ _LOOK_SECONDS = 0.5
 @click.argument("job_ids", nargs=-1, metavar="[JOB]...")
 @click.option("-w", "--watch", is_flag=True, help="Show bars until no job runs any more.")
 @click.option("--clear", is_flag=True, help="Forget jobs that are done, failed or stopped.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@json_option
+@debug_option
 def status_command(
     *,
     job_ids: tuple[str, ...],

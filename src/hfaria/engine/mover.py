@@ -330,6 +330,8 @@ class Mover:
             status.completed_length,
             status.connections,
             movement.hosts if movement.sources > 1 else None,
+            is_queued=status.is_queued,
+            share=self._rate.share_of(len(self._moving)),
         )
 
     def cancel(self, transfers: list[Transfer]) -> list[Event]:

@@ -87,6 +87,11 @@ class TransferStatus:
         """Whether aria2 has let go of the file."""
         return self.status in ENDED
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether aria2 lets it wait: for others, or since somebody paused it."""
+        return self.status in {"waiting", "paused"}
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 
 _LINE_BROKE = frozenset({Reason.UNREACHABLE, Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
+_SPARED_BYTES = 2**20
+"""What a rate limit may take from one transfer in favour of others before that is a stall: the
+engine shares out unevenly."""
 
 
 class Phase(enum.Enum):
@@ -89,6 +92,10 @@ class Flight:
     """Whether this attempt brought bytes that were never held before."""
     was_connected: bool = False
     hung_up_at: float | None = None
+    queued_since: float | None = None
+    """Since when the daemon lets it wait for others."""
+    slack_seconds: float = 0.0
+    """How much longer it may be silent since a rate limit holds."""
     began_at: float = 0.0
     moved_at: float = 0.0
     stalled_at: float = 0.0
@@ -119,6 +126,10 @@ class Flight:
         Only that is progress: a server that breaks off at the same place each time, or an engine
         that reads its control file late, would be tried for ever.
         """
+        self.slack_seconds = 0.0 if event.share is None else _SPARED_BYTES / max(1.0, event.share)
+        if event.is_queued or self.queued_since is not None:
+            self.moved_at = now  # the clock for its first byte starts when it has left the queue
+        self.queued_since = (self.queued_since or now) if event.is_queued else None
         if event.connections:
             self.was_connected = True
             self.hung_up_at = None
@@ -162,7 +173,8 @@ class Flight:
         self.sources.clear()
         self.switch_to = None
         self.after_cancel = None
-        self.hung_up_at = None
+        self.hung_up_at = self.queued_since = None
+        self.slack_seconds = 0.0
         self.was_connected = False
         self.held_bytes = -1
         self.has_moved = False

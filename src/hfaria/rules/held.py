@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from hfaria.errors import HfariaError
 from hfaria.rules.findings import Finding, Trouble
 from hfaria.rules.inventory import RepoOnDisk, Snapshot
+from hfaria.rules.listing import Listing, RemoteFile, is_sha256
 from hfaria.rules.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hfaria.rules.inventory import Entry
     from hfaria.rules.lock import LockedRepo
 
 
@@ -32,7 +34,7 @@ def hold_to_lock(
     held: dict[str, Snapshot] = {}
     findings: list[Finding] = []
     for each in locked:
-        snapshot = known.get(each.commit_hash)
+        snapshot = _with_listing(each, known.get(each.commit_hash))
         findings += _amiss(each, snapshot)
         if snapshot is not None and snapshot.listing is not None:
             wanted = _paths(each, snapshot)
@@ -50,6 +52,36 @@ def hold_to_lock(
         ),
         tuple(findings),
     )
+
+
+def listing_as_locked(locked: LockedRepo, entries: Mapping[str, Entry]) -> Listing | None:
+    """Return a listing made of a snapshot's entries, if that is the one that was locked.
+
+    A part of a repo that came by a bundle has no listing, and needs none: names, sizes and blob
+    names that give the locked digest are those that were listed.
+    """
+    files = tuple(
+        RemoteFile(
+            path,
+            entry.state.size,
+            git_oid=entry.blob_name,
+            sha256=entry.blob_name if is_sha256(entry.blob_name) else None,
+        )
+        for path, entry in sorted(entries.items())
+        if entry.blob_name is not None and entry.state is not None
+    )
+    listing = Listing(locked.commit_hash, files)
+    try:
+        locked.check(_selection(locked).apply(listing), listed_by="the cache")
+    except HfariaError:
+        return None
+    return listing
+
+
+def _with_listing(locked: LockedRepo, snapshot: Snapshot | None) -> Snapshot | None:
+    if snapshot is None or snapshot.listing is not None:
+        return snapshot
+    return replace(snapshot, listing=listing_as_locked(locked, snapshot.entries))
 
 
 def _amiss(locked: LockedRepo, snapshot: Snapshot | None) -> Iterator[Finding]:

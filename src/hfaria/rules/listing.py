@@ -19,7 +19,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def is_blob_name(text: str) -> bool:
     """Tell whether a file of that name holds a content: a digest in hex, and nothing else."""
-    return _SHA256.fullmatch(text) is not None or _SHA1.fullmatch(text) is not None
+    return is_sha256(text) or _SHA1.fullmatch(text) is not None
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a blob's name is the sha256 of its content, and not git's id of it."""
+    return _SHA256.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

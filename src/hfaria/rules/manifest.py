@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hfaria.rules.document import KeyPath
 
 MANIFEST_NAME = "hfaria.toml"
+LOCK_NAME = "hfaria.lock"
+"""Of a manifest under its own name."""
 REPO_TABLE = "repo"
 DEFAULTS_TABLE = "defaults"
 

@@ -285,7 +285,8 @@ class Scheduler:
         for flight in self._flights.values():
             if flight.phase is not Phase.MOVING or flight.has_own_client:
                 continue  # our own client has a timeout for each piece
-            failure = bark(flight, self.policy, self.now)
+            is_too_late = self._is_too_late(self.now)
+            failure = bark(flight, self.policy, self.now, is_too_late=is_too_late)
             if failure is not None:
                 flight.phase = Phase.CANCELLING
                 flight.after_cancel = failure

@@ -84,13 +84,16 @@ class Progressed:
     """So many bytes are held now, those that an earlier run brought among them.
 
     ``connections`` are open for it now, and ``hosts`` those that send its bytes; None where that
-    is not known.
+    is not known. ``is_queued``: the daemon lets it wait for others, which may be the user's own.
+    ``share`` is what a rate limit leaves it, in bytes a second.
     """
 
     blob_name: str
     held_bytes: int
     connections: int | None = None
     hosts: frozenset[str] | None = None
+    is_queued: bool = False
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,16 +35,18 @@ def find_wait(flights: Iterable[Flight], book: RouteBook, now: float) -> Waiting
     waits: list[Flight] = []
     silent: list[Flight] = []
     for flight in flights:
-        if flight.phase is Phase.MOVING and now - flight.moved_at > _SILENCE_SECONDS:
+        if flight.phase is Phase.MOVING and now - _silent_since(flight) > _SILENCE_SECONDS:
             silent.append(flight)
         elif flight.phase in {Phase.MOVING, Phase.CHECKING}:
             return None
         elif flight.phase is Phase.WAITING and flight.waits_for is not None:
             waits.append(flight)
     if silent:
-        first = max(silent, key=lambda flight: flight.moved_at)
+        first = max(silent, key=_silent_since)
         reason = f"no bytes by way of {book.host(first.route)}"
-        return Waiting(now - first.moved_at, reason, is_over=True)
+        if first.queued_since is not None:
+            reason = "queued behind others in your aria2 daemon"
+        return Waiting(now - _silent_since(first), reason, is_over=True)
     first_to_go = min(waits, key=lambda flight: flight.ready_at, default=None)
     if first_to_go is None or first_to_go.waits_for is None:
         return None
@@ -57,6 +59,10 @@ def find_wait(flights: Iterable[Flight], book: RouteBook, now: float) -> Waiting
     else:
         reason = f"{failure} ({host})"
     return Waiting(max(0.0, first_to_go.ready_at - now), reason)
+
+
+def _silent_since(flight: Flight) -> float:
+    return (flight.queued_since or flight.moved_at) + flight.slack_seconds
 
 
 def leaves_line_idle(

@@ -22,14 +22,19 @@ def due_at(flight: Flight, policy: RetryPolicy) -> float:
         return flight.hung_up_at + policy.hung_up_seconds
     first = policy.first_byte_seconds
     stall = flight.stall_seconds if flight.has_moved else max(first, flight.stall_seconds)
-    return flight.moved_at + min(stall, policy.stall_seconds)
+    return flight.moved_at + min(stall + flight.slack_seconds, policy.stall_seconds)
 
 
-def bark(flight: Flight, policy: RetryPolicy, now: float) -> Failure | None:
+def bark(
+    flight: Flight, policy: RetryPolicy, now: float, *, is_too_late: bool = False
+) -> Failure | None:
     """Return why the transfer is taken back now, if it is.
 
     A silence is waited for twice as long the next time: what the network is like shows by and by.
+    One that the daemon lets wait is taken back only when it ``is_too_late`` for everything.
     """
+    if flight.queued_since is not None and is_too_late:
+        return Failure(Reason.TIMEOUT, "the daemon lets it wait for others")
     if now < due_at(flight, policy):
         return None
     if flight.hung_up_at is not None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from hfaria import __version__
 from hfaria.cache.filesystem import has_symlinks, nearest_existing
 from hfaria.cache.hub_cache import HubCache
+from hfaria.cache.inventory import read_repo
 from hfaria.cache.local_dir import LocalDir
 from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.token import token_source
+from hfaria.rules.held import listing_as_locked
 from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.retry import RetryPolicy
-from hfaria.workflows.catalogue import Cataloguer
+from hfaria.workflows.catalogue import Catalogue, Cataloguer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from hfaria.cache.store import Store
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
+    from hfaria.rules.listing import Listing
+    from hfaria.rules.lock import LockedRepo
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
-    from hfaria.workflows.catalogue import Catalogue
 
 
 @contextmanager
@@ -92,12 +95,29 @@ def open_cataloguer(
         cataloguer.close()
 
 
-def find_catalogue(cataloguer: Cataloguer, settings: Settings) -> Catalogue:
-    """Return the listing: a stored one where the commit is told, else what endpoints say."""
+def find_catalogue(
+    cataloguer: Cataloguer, settings: Settings, locked: LockedRepo | None = None
+) -> Catalogue:
+    """Return the listing: a stored one where the commit is told, else what endpoints say.
+
+    Offline, what is ``locked`` needs none: the entries in the cache tell whether they are it.
+    """
     known = cataloguer.known()
     if known is not None:
         return known
+    if settings.is_offline and locked is not None:
+        listing = _listing_of_entries(locked, settings.cache_dir)
+        if listing is not None:
+            return Catalogue(listing, settings.endpoint)
     return cataloguer.offline() if settings.is_offline else cataloguer.ask()
+
+
+def _listing_of_entries(locked: LockedRepo, cache_dir: Path) -> Listing | None:
+    repo = read_repo(cache_dir, locked.spec)
+    for snapshot in () if repo is None else repo.snapshots:
+        if snapshot.commit_hash == locked.commit_hash:
+            return listing_as_locked(locked, snapshot.entries)
+    return None
 
 
 def list_repo(

@@ -2,103 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfaria import __version__
 from hfaria.bundle.copying import stick_errors
-from hfaria.bundle.document import FORMAT, bundle_text, plan_revisions
-from hfaria.bundle.finishing import SetText, importer_text
-from hfaria.bundle.importer import FAT32_LARGEST_FILE, BundleError, bag_name, parse_bundle
+from hfaria.bundle.document import bundle_text
+from hfaria.bundle.finishing import SetText
+from hfaria.bundle.importer import BundleError, bag_name, parse_bundle
 from hfaria.bundle.ledger import Ledger
-from hfaria.bundle.probe import probe as probe_stick
 from hfaria.bundle.signing import is_checked_anywhere, sign_with_minisign, sign_with_ssh
-from hfaria.errors import NotCached, PreflightFailed, SticksMissing, UsageError
-from hfaria.redact import redact_url
-from hfaria.rules.bundle_placement import make_bundle_plan
-from hfaria.rules.bundle_plan import BundlePlan, InPlace, Stick, shared_room_problems
-from hfaria.rules.bundle_plan_file import RecordedPlan
-from hfaria.rules.selection import Selection
-from hfaria.rules.sizes import count, format_size
-from hfaria.workflows.bundle_sources import (
-    CachedContents,
-    Sources,
-    draft_absent,
-    draft_revisions,
-    read_base,
+from hfaria.errors import (
+    NotCached,
+    PreflightFailed,
+    StickGone,
+    StickRefused,
+    SticksMissing,
+    UsageError,
 )
+from hfaria.redact import redact_url
+from hfaria.rules.bundle_plan import LEAST_RESERVE
+from hfaria.rules.bundle_plan_file import RecordedPlan
+from hfaria.rules.carried import request_name
+from hfaria.rules.sizes import count, format_size
+from hfaria.workflows.bundle_draft import Draft, make_draft, refusal, stick_of_size
+from hfaria.workflows.bundle_request import StickWanted, carried_repos
+from hfaria.workflows.bundle_sources import CachedContents, Sources, read_base
 from hfaria.workflows.bundle_sticks import StickJob, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from hfaria.bundle.document import Base
     from hfaria.bundle.importer import Bundle
     from hfaria.bundle.ledger import Signature
-    from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
-    from hfaria.rules.bundle_plan import Revision
-    from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
+    from hfaria.workflows.bundle_request import BundleRequest
     from hfaria.workflows.bundle_sources import Wanted
-
-_PER_FILE = 400
-"""Bytes that a file has in bundle.json, whole-sha256.txt and its listing together, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleRequest:
-    """What a bundle is asked to hold, and where it goes."""
-
-    specs: tuple[RepoSpec, ...]
-    places: tuple[Path, ...]
-    stick_sizes: tuple[int, ...] = ()
-    """Sizes of sticks that are not at hand yet."""
-    selection: Selection = field(default_factory=Selection)
-    base: str | None = None
-    in_place: InPlace = InPlace.AUTO
-    part_size: int | None = None
-    ssh_key: Path | None = None
-    minisign_key: Path | None = None
-    read_back: bool = True
-    recheck: bool = False
-    token: Secret | None = None
-    probe: Callable[[Path], Stick] = field(default=probe_stick)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A plan, and what is to be said about it.
-
-    ``set_id`` is None as long as not everything is cached: small files are named by their git id
-    until they are here.
-    """
-
-    set_id: str | None
-    wanted: tuple[Wanted, ...]
-    plan: BundlePlan
-    sticks: tuple[Stick, ...]
-    revisions: tuple[Revision, ...]
-    base: str
-    size: int
-    problems: tuple[str, ...]
-
-    @property
-    def to_fetch(self) -> int:
-        """Bytes that have to be pulled first."""
-        return sum(one.to_fetch for one in self.wanted)
-
-    @property
-    def to_send(self) -> int:
-        """Bytes that go onto sticks."""
-        return sum(stick.payload for stick in self.plan.sticks)
-
-    @property
-    def files(self) -> int:
-        """Files of all revisions."""
-        return sum(len(revision.entries) for revision in self.revisions)
+    from hfaria.workflows.bundle_sticks import Assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,34 +65,44 @@ def create(
     settings: Settings,
     reporter: Reporter,
     on_plan: Callable[[Draft], None],
+    next_stick: Callable[[StickWanted], Path | None] | None = None,
 ) -> Created:
     """Pull what is missing and write the sticks; ``on_plan`` is told the plan before any byte.
 
-    After an interruption the same call goes on where this one stopped.
+    ``next_stick`` is asked for the folder of each stick that is not at hand, once the others are
+    done; None ends the run. After an interruption the same call goes on where this one stopped.
     """
-    return _Creation(request, settings, reporter).create(on_plan)
+    return _Creation(request, settings, reporter, next_stick).create(on_plan)
 
 
 class _Creation:
     """One bundle on its way to the sticks."""
 
-    def __init__(self, request: BundleRequest, settings: Settings, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        request: BundleRequest,
+        settings: Settings,
+        reporter: Reporter,
+        next_stick: Callable[[StickWanted], Path | None] | None = None,
+    ) -> None:
         self.request = request
+        self.next_stick = next_stick
         self.settings = settings
         self.reporter = reporter
         self.ledger = Ledger(settings.state_dir / "bundles")
-        self.sources = Sources(settings, reporter, request.selection, request.token)
+        self.repos = carried_repos(request)
+        self.sources = Sources(settings, reporter, self.repos, request.token)
         self.base = read_base(request.base, self.ledger)
         self.sticks = (
             *(request.probe(place) for place in request.places),
-            *(_stick_of_size(size) for size in request.stick_sizes),
+            *(stick_of_size(size) for size in request.stick_sizes),
         )
         if len({place.resolve() for place in request.places}) != len(request.places):
             raise UsageError("the same place is named twice with `--to`")
 
     def draft(self) -> Draft:
         """Plan from listings alone."""
-        wanted = self.sources.survey(self.request.specs)
+        wanted = self.sources.survey()
         if all(one.is_cached for one in wanted):
             return self._draft(wanted, self._bundle(wanted))
         return self._draft(wanted, None)
@@ -165,13 +117,14 @@ class _Creation:
             )
             with self.ledger.lock(bundle.set_id):
                 return self._write(bundle, self.ledger.plan(bundle.set_id) or begun, {})
-        wanted = self.sources.survey(self.request.specs)
+        wanted = self.sources.survey()
         is_shown = not all(one.is_cached for one in wanted)
         if is_shown:  # else the set's id can be told, and its sticks may be written already
             draft = self._draft(wanted, None)
             self._stop_if_refused(draft, on_plan)
             on_plan(draft)
             wanted = self.sources.fetch(wanted)
+            self.reporter.close()  # the bars of what was pulled
         text = self._text(wanted)
         bundle = parse_bundle(text)
         with self.ledger.lock(bundle.set_id):
@@ -187,11 +140,7 @@ class _Creation:
                 self.reporter.note(f"set {bundle.set_id[:16]}")
             else:
                 on_plan(draft)
-            if not self.request.selection.is_everything:
-                self.reporter.note(
-                    "W-TREE a part of each repo: offline, `snapshot_download` without the same "
-                    "patterns returns what is there"
-                )
+            self._note_parts()
             recorded = RecordedPlan(bundle.set_id, self._request_name(), draft.plan.sticks)
             labels = {stick.number: stick.label for stick in draft.plan.sticks}
             return self._write(bundle, recorded, labels)
@@ -231,54 +180,23 @@ class _Creation:
         return parse_bundle(self._text(wanted))
 
     def _request_name(self) -> str:
-        """Name the request, so that the same command is known again; order does not matter."""
-        request = self.request
-        names = sorted(f"{spec.label}@{spec.revision}" for spec in request.specs)
-        selection = [list(request.selection.include), list(request.selection.exclude)]
-        return json.dumps([names, selection, self.base.kind, self.base.base_id])
+        return request_name(self.repos, base_kind=self.base.kind, base_id=self.base.base_id)
 
-    # --- where --------------------------------------------------------------------------------
+    def _note_parts(self) -> None:
+        parts = [repo for repo in self.repos if not repo.selection.is_everything]
+        if parts:
+            which = (
+                "each repo"
+                if len(parts) == len(self.repos)
+                else ", ".join(f"`{repo.spec.label}`" for repo in parts)
+            )
+            self.reporter.note(
+                f"W-TREE a part of {which}: offline, `snapshot_download` without the same "
+                "patterns returns what is there"
+            )
 
     def _draft(self, wanted: tuple[Wanted, ...], bundle: Bundle | None) -> Draft:
-        if bundle is None:
-            revisions = draft_revisions(wanted)
-            absent = draft_absent(wanted, self.base)
-        else:
-            revisions = plan_revisions(bundle)
-            absent = frozenset(bundle.requires)
-        files = sum(len(revision.entries) for revision in revisions)
-        plan = make_bundle_plan(
-            revisions,
-            self.sticks,
-            FORMAT,
-            absent=absent,
-            in_place=self.request.in_place,
-            part_size=self.request.part_size,
-            overhead=2 * len(importer_text()) + files * _PER_FILE,
-        )
-        contents = {e.content: e.size for revision in revisions for e in revision.entries}
-        return Draft(
-            set_id=None if bundle is None else bundle.set_id,
-            wanted=wanted,
-            plan=plan,
-            sticks=self.sticks,
-            revisions=revisions,
-            base=_base_name(self.base),
-            size=sum(contents.values()),
-            problems=tuple(self._problems(wanted, plan)),
-        )
-
-    def _problems(self, wanted: Sequence[Wanted], plan: BundlePlan) -> list[str]:
-        problems = [problem for one in wanted for problem in one.problems]
-        if plan.missing:
-            free = " and ".join(
-                f"{format_size(stick.free_bytes)} on {_shown(stick)}" for stick in self.sticks
-            )
-            problems.append(
-                f"E-SPACE it does not fit: {format_size(plan.missing)} more room is needed beside "
-                f"{free or 'no stick at all'}"
-            )
-        return [*problems, *shared_room_problems(plan.sticks, self.sticks)]
+        return make_draft(self.request, wanted, bundle, base=self.base, sticks=self.sticks)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -301,16 +219,22 @@ class _Creation:
             recheck=self.request.recheck,
             probe=self.request.probe,
         )
-        self._note_neighbours(bundle)
-        bags = []
-        for assignment in job.assign(recorded, self.request.places, labels):
-            if not assignment.is_finished:
-                self.reporter.note(
-                    f"stick {assignment.plan.number} of {len(recorded.sticks)}: writing "
-                    f"{format_size(assignment.plan.payload)} to {assignment.place}"
-                )
-            recorded = job.write(assignment, recorded, of=len(recorded.sticks))
-            bags.append(assignment.place / bag_name(bundle.set_id, assignment.plan.number))
+        mounts = _mount_points(self.request.places)
+        bags: list[Path] = []
+        assigned = job.assign(recorded, self.request.places, labels)
+        recorded = self._write_each(job, recorded, assigned, bags)
+        trouble = None
+        while recorded.open_sticks and self.next_stick is not None:
+            place = self.next_stick(_stick_wanted(recorded, labels, trouble))
+            if place is None:
+                break
+            try:
+                assigned = _assign_next(job, recorded, place, mounts)
+            except (StickRefused, StickGone, PreflightFailed) as exc:
+                trouble = exc.message
+            else:
+                trouble = None
+                recorded = self._write_each(job, recorded, assigned, bags)
         return Created(
             bundle.set_id,
             len(recorded.sticks),
@@ -318,16 +242,38 @@ class _Creation:
             tuple(stick.number for stick in recorded.open_sticks),
         )
 
-    def _note_neighbours(self, bundle: Bundle) -> None:
-        for place in self.request.places:
-            with stick_errors(place):
-                names = sorted(path.name for path in place.glob("hfb-*"))
-            others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
-            if others:
+    def _write_each(
+        self,
+        job: StickJob,
+        recorded: RecordedPlan,
+        assigned: Sequence[Assignment],
+        bags: list[Path],
+    ) -> RecordedPlan:
+        """Write sticks that are at hand, and add their folders to ``bags``."""
+        for place in dict.fromkeys(assignment.place for assignment in assigned):
+            self._note_neighbours(job.of_set.bundle, place)
+        for assignment in assigned:
+            number, of = assignment.plan.number, len(recorded.sticks)
+            if not assignment.is_finished:
                 self.reporter.note(
-                    f"{place} holds {', '.join(others)} as well: at the target, name the folder "
-                    "that you mean"
+                    f"stick {number} of {of}: writing {format_size(assignment.plan.payload)} to "
+                    f"{assignment.place}"
                 )
+            recorded = job.write(assignment, recorded, of=of)
+            bags.append(assignment.place / bag_name(recorded.set_id, number))
+            if self.next_stick is not None and recorded.open_sticks:
+                self.reporter.note(f"stick {number} of {of} is done, and can be taken out")
+        return recorded
+
+    def _note_neighbours(self, bundle: Bundle, place: Path) -> None:
+        with stick_errors(place):
+            names = sorted(path.name for path in place.glob("hfb-*"))
+        others = [name for name in names if not name.startswith(f"hfb-{bundle.short_id}-")]
+        if others:
+            self.reporter.note(
+                f"{place} holds {', '.join(others)} as well: at the target, name the folder "
+                "that you mean"
+            )
 
     def _signatures(self, bundle: Bundle, text: bytes) -> tuple[Signature, ...]:
         request = self.request
@@ -352,6 +298,50 @@ class _Creation:
         return tuple(known[name] for name in sorted(known))
 
 
+def _stick_wanted(
+    recorded: RecordedPlan, labels: Mapping[int, str], trouble: str | None
+) -> StickWanted:
+    stick = recorded.open_sticks[0]
+    least = format_size(stick.needed + LEAST_RESERVE)
+    return StickWanted(
+        stick.number,
+        len(recorded.sticks),
+        size=labels.get(stick.number, f"{least} or more"),
+        is_begun=recorded.uuid_of(stick.number) is not None,
+        trouble=trouble,
+    )
+
+
+def _assign_next(
+    job: StickJob, recorded: RecordedPlan, place: Path, mounts: frozenset[Path]
+) -> tuple[Assignment, ...]:
+    """Find out which part of the set goes to a place that was named when a stick was asked for.
+
+    The next stick may be mounted where the last one was. If none is, the folder below would take
+    the bytes, on this machine's own disk: ``mounts`` are the places that were mounted before.
+    Raises `StickRefused` if there is nothing to do at that place.
+    """
+    with stick_errors(place):
+        if not place.is_mount() and place.resolve() in mounts:
+            raise StickRefused(f"nothing is mounted at `{place}`")
+    assigned = job.assign(recorded, [place], {})
+    done = [one.plan.number for one in assigned if one.plan.number in recorded.finished]
+    if done and len(done) == len(assigned):
+        raise StickRefused(f"`{place}` still is stick {done[0]}, which is done")
+    if not assigned:
+        raise StickRefused(f"`{place}` holds nothing of this set, and what is missing was begun")
+    return assigned
+
+
+def _mount_points(places: Sequence[Path]) -> frozenset[Path]:
+    found = []
+    for place in places:
+        with stick_errors(place):
+            if place.is_mount():
+                found.append(place.resolve())
+    return frozenset(found)
+
+
 def require_all(created: Created) -> None:
     """Raise `SticksMissing` if a stick of the set is still to be written."""
     if not created.missing:
@@ -362,28 +352,3 @@ def require_all(created: Created) -> None:
         hint="put the next stick in and run the same command, with `--to` for where it is; for a "
         f"stick that was begun and is lost: `hfaria bundle abort {created.set_id[:8]}`",
     )
-
-
-def refusal(problems: tuple[str, ...]) -> PreflightFailed:
-    """Return the error for a plan that can't be carried out."""
-    hint = (
-        "nothing was written; use larger sticks, more of them (`--to`, `--stick`), or `--include`"
-    )
-    if len(problems) == 1:
-        return PreflightFailed(problems[0], problems, hint=hint)
-    return PreflightFailed(
-        f"the bundle can't be made, for {len(problems)} reasons", problems, hint=hint
-    )
-
-
-def _stick_of_size(size: int) -> Stick:
-    """Return a stick that nobody has seen: its filesystem is taken for the narrowest one."""
-    return Stick(format_size(size), size, FAT32_LARGEST_FILE)
-
-
-def _shown(stick: Stick) -> str:
-    return f"`{stick.label}`" if stick.kind else f"a stick of {stick.label}"
-
-
-def _base_name(base: Base) -> str:
-    return "none" if base.base_id is None else f"{base.kind} {base.base_id[:16]}"

@@ -24,7 +24,6 @@ from hfaria.bundle.probe import probe as probe_stick
 from hfaria.errors import NotCached, PreflightFailed, UnknownBase, UsageError
 from hfaria.rules.bundle_placement import make_repair_plan
 from hfaria.rules.bundle_plan_file import RecordedPlan
-from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
 from hfaria.workflows.bundle_create import Created
 from hfaria.workflows.bundle_sources import CachedContents, Sources
@@ -84,7 +83,7 @@ def repair(request: RepairRequest, *, settings: Settings, reporter: Reporter) ->
         )
     bundle = ledger.bundle(needs.set_id)
     _check(needs, bundle)
-    sources = Sources(settings, reporter, Selection(), request.token)
+    sources = Sources(settings, reporter, token=request.token)
     contents = CachedContents(bundle, sources.reader)
     try:
         for content in needs.pieces:

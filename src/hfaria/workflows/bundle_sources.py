@@ -18,6 +18,7 @@ from hfaria.bundle.importer import Revision as BundleRevision
 from hfaria.bundle.source import CacheReader, chunks, digests_of, opened
 from hfaria.errors import CorruptCache, EndpointUnreachable, UnknownBase, UsageError
 from hfaria.rules.bundle_plan import Entry, Revision
+from hfaria.rules.carried import CarriedRepo, patterns_of
 from hfaria.rules.selection import Selection
 from hfaria.rules.spec import RepoSpec, RepoType, is_commit
 from hfaria.workflows.pull import PullRequest, preview, pull
@@ -39,12 +40,17 @@ _LARGEST_CARD = 256 * 2**10
 class Wanted:
     """One repo at one commit, as far as it is known before its bytes are here."""
 
-    spec: RepoSpec
+    carried: CarriedRepo
     commit: str
     files: tuple[RemoteFile, ...]
     to_fetch: int
     is_cached: bool
     problems: tuple[str, ...]
+
+    @property
+    def spec(self) -> RepoSpec:
+        """The repo, at the revision that was asked for."""
+        return self.carried.spec
 
     @property
     def size(self) -> int:
@@ -53,12 +59,50 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class _WantedCommit:
+    """All that is wanted of one commit, under however many names: a bundle has it once."""
+
+    wanted: tuple[Wanted, ...]
+
+    @property
+    def first(self) -> Wanted:
+        """One of them, for what they have in common."""
+        return self.wanted[0]
+
+    @property
+    def files(self) -> tuple[RemoteFile, ...]:
+        """What any of them selects, sorted by path."""
+        files = {file.path: file for one in self.wanted for file in one.files}
+        return tuple(files[path] for path in sorted(files))
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether the whole commit is wanted."""
+        return any(one.carried.selection.is_everything for one in self.wanted)
+
+    @property
+    def patterns(self) -> dict[str, list[str]] | None:
+        """Patterns by which the commit's files give these; None for all."""
+        if self.is_everything:
+            return None
+        selections = list(dict.fromkeys(one.carried.selection for one in self.wanted))
+        return patterns_of(selections, [file.path for file in self.files])
+
+
+def _by_commit(wanted: Iterable[Wanted]) -> tuple[_WantedCommit, ...]:
+    found: dict[tuple[str, str], list[Wanted]] = {}
+    for one in wanted:
+        found.setdefault((one.spec.folder_name, one.commit), []).append(one)
+    return tuple(_WantedCommit(tuple(group)) for group in found.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Gets repos for one bundle."""
 
     settings: Settings
     reporter: Reporter
-    selection: Selection
+    repos: tuple[CarriedRepo, ...] = ()
     token: Secret | None = None
 
     @property
@@ -66,13 +110,16 @@ class Sources:
         """Reads the cache that pulls go to."""
         return CacheReader(self.settings.cache_dir)
 
-    def survey(self, specs: Sequence[RepoSpec]) -> tuple[Wanted, ...]:
+    def survey(self) -> tuple[Wanted, ...]:
         """Ask what the repos hold and how much of it is cached; fetches listings alone."""
-        return tuple(self._wanted(spec) for spec in specs)
+        return tuple(self._wanted(carried) for carried in self.repos)
 
-    def _wanted(self, spec: RepoSpec) -> Wanted:
+    def _wanted(self, carried: CarriedRepo) -> Wanted:
+        spec = carried.spec
         try:
-            seen = preview(self._request(spec), settings=self.settings, reporter=self.reporter)
+            seen = preview(
+                self._request(carried), settings=self._settings(carried), reporter=self.reporter
+            )
         except EndpointUnreachable as exc:
             if self.settings.is_offline:
                 raise
@@ -82,7 +129,7 @@ class Sources:
         if not plan.files:
             raise UsageError(f"no file of `{spec.label}` at {spec.revision} is asked for")
         return Wanted(
-            spec,
+            carried,
             plan.commit_hash,
             plan.files,
             to_fetch=plan.bytes_to_fetch,
@@ -97,61 +144,74 @@ class Sources:
             if one.is_cached:
                 fetched.append(one)
                 continue
-            receipt = pull(self._request(one.spec), settings=self.settings, reporter=self.reporter)
+            receipt = pull(
+                self._request(one.carried),
+                settings=self._settings(one.carried),
+                reporter=self.reporter,
+            )
             if receipt.commit_hash == one.commit:
                 fetched.append(replace(one, is_cached=True, to_fetch=0))
             else:
-                fetched.append(self._wanted(one.spec))
+                fetched.append(self._wanted(one.carried))
         return tuple(fetched)
 
     def fetch_again(self, bundle: Bundle) -> None:
         """Pull what a set needs, by commit: the cache may have lost it since."""
         for repo in bundle.repos:
+            known = [each for each in self.repos if each.spec.folder_name == repo.folder]
+            settings = self._settings(known[0]) if known else self.settings
             for revision in repo.revisions.values():
                 spec = RepoSpec(repo.repo_id, RepoType(repo.repo_type), revision.commit)
-                patterns = revision.patterns or {}
-                selection = Selection(
-                    tuple(patterns.get("include", ())), tuple(patterns.get("exclude", ()))
-                )
+                names = () if revision.is_complete else tuple(file.path for file in revision.files)
                 pull(
-                    PullRequest(spec, selection, token=self.token),
-                    settings=self.settings,
+                    PullRequest(spec, Selection(names=names), token=self.token),
+                    settings=settings,
                     reporter=self.reporter,
                 )
 
-    def _request(self, spec: RepoSpec) -> PullRequest:
-        return PullRequest(spec, self.selection, token=self.token)
+    def _request(self, carried: CarriedRepo) -> PullRequest:
+        return PullRequest(
+            carried.spec,
+            carried.selection,
+            token=self.token,
+            commit_hash=carried.commit_hash,
+            locked=carried.locked,
+        )
+
+    def _settings(self, carried: CarriedRepo) -> Settings:
+        if not carried.endpoints:
+            return self.settings
+        named_by = f"the manifest's endpoints of `{carried.spec.label}`"
+        named = [(text, named_by) for text in carried.endpoints]
+        return replace(self.settings, endpoints=self.settings.endpoints_named(named))
 
     def read(self, wanted: Sequence[Wanted]) -> tuple[Repo, ...]:
         """Turn what is cached into the repos of a bundle; small files are hashed for it."""
         repos: dict[str, Repo] = {}
-        for one in wanted:
-            spec = one.spec
-            revision = BundleRevision(
-                one.commit,
-                self.selection.is_everything,
-                self._patterns(),
-                tuple(self._entry(one, file) for file in one.files),
-            )
-            card = read_card(self._card_text(one))
+        for group in _by_commit(wanted):
+            spec, commit = group.first.spec, group.first.commit
+            card = read_card(self._card_text(group))
             new = Repo(spec.repo_type.value, spec.repo_id, card.license, card.is_gated, {}, {})
             repo = repos.setdefault(spec.folder_name, new)
-            repo.revisions[one.commit] = revision
-            if is_commit(spec.revision):
-                continue
-            problem = ref_problem(spec.revision)
-            if problem:
-                self.reporter.warn(
-                    f"`{spec.revision}` is not carried as a name, only its commit: {problem}"
-                )
-            else:
-                repo.refs[spec.revision] = one.commit
+            repo.revisions[commit] = BundleRevision(
+                commit,
+                group.is_everything,
+                group.patterns,
+                tuple(self._entry(group.first, file) for file in group.files),
+            )
+            for one in group.wanted:
+                self._carry_name(repo, one)
         return tuple(repos[folder] for folder in sorted(repos))
 
-    def _patterns(self) -> dict[str, list[str]] | None:
-        if self.selection.is_everything:
-            return None
-        return {"include": list(self.selection.include), "exclude": list(self.selection.exclude)}
+    def _carry_name(self, repo: Repo, wanted: Wanted) -> None:
+        revision = wanted.spec.revision
+        if is_commit(revision):
+            return
+        problem = ref_problem(revision)
+        if problem:
+            self.reporter.warn(f"`{revision}` is not carried as a name, only its commit: {problem}")
+        else:
+            repo.refs[revision] = wanted.commit
 
     def _entry(self, wanted: Wanted, file: RemoteFile) -> FileEntry:
         if file.sha256 is not None:
@@ -173,10 +233,10 @@ class Sources:
             size=file.size,
         )
 
-    def _card_text(self, wanted: Wanted) -> str:
-        for file in wanted.files:
+    def _card_text(self, group: _WantedCommit) -> str:
+        for file in group.files:
             if file.path == "README.md" and file.size <= _LARGEST_CARD:
-                with opened(self._find(wanted, file)) as card:
+                with opened(self._find(group.first, file)) as card:
                     return b"".join(chunks(card, file.size)).decode("utf-8", "replace")
         return ""
 
@@ -186,21 +246,21 @@ def draft_revisions(wanted: Iterable[Wanted]) -> tuple[Revision, ...]:
 
     Two blob names may stand for one content, so that this errs on the large side.
     """
-    seen: dict[str, Revision] = {}
-    for one in wanted:
-        folder = one.spec.folder_name
-        revision = Revision(
-            folder,
-            one.commit,
-            f"{one.spec.label} at {one.commit[:12]}",
-            tuple(Entry(file.path, file.blob_name, file.size) for file in one.files),
-            is_default=one.spec.revision == "main" or is_commit(one.spec.revision),
-            obstacle=in_place_obstacle(folder, [file.path for file in one.files], ()),
+    return tuple(
+        Revision(
+            group.first.spec.folder_name,
+            group.first.commit,
+            f"{group.first.spec.label} at {group.first.commit[:12]}",
+            tuple(Entry(file.path, file.blob_name, file.size) for file in group.files),
+            is_default=any(
+                one.spec.revision == "main" or is_commit(one.spec.revision) for one in group.wanted
+            ),
+            obstacle=in_place_obstacle(
+                group.first.spec.folder_name, [file.path for file in group.files], ()
+            ),
         )
-        known = seen.get(revision.key)
-        if known is None or revision.is_default:
-            seen[revision.key] = revision
-    return tuple(seen.values())
+        for group in _by_commit(wanted)
+    )
 
 
 def draft_absent(wanted: Iterable[Wanted], base: Base) -> frozenset[str]:

@@ -171,7 +171,7 @@ class RepoPull:
 
     def catalogue(self) -> Catalogue:
         """Return the listing, from here if that is enough, else from whom it can be had."""
-        return find_catalogue(self._cataloguer, self.settings)
+        return find_catalogue(self._cataloguer, self.settings, self.request.locked)
 
     def with_sources(self, plan: Plan, catalogue: Catalogue) -> tuple[Plan, Catalogue]:
         """Return what tells who has the bytes, if any are to be fetched."""

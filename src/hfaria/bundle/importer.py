@@ -27,6 +27,7 @@ import io
 import json
 import os
 import platform
+import queue
 import re
 import secrets
 import shutil
@@ -82,6 +83,7 @@ JSON_SLACK = 4096
 MOST_INT = (1 << 63) - 1
 
 IO_SIZE = 1 << 20
+BUFFERS_AHEAD = 3  # one in use, one full, one being filled
 SMALL_BYTES = 1 << 20  # smaller contents are brought in many at a time
 LINKED_BYTES = 1 << 20  # smaller ones are copied between repos, not linked
 NOTE_BYTES = 64 << 20  # how much is copied between two notes of what is on the disk
@@ -1283,6 +1285,7 @@ _GONE = (
 )
 _GONE_ON_WINDOWS = (21, 55, 433, 483, 1117, 1167)
 _MOST_BAD_IN_A_ROW = 8
+_HANGING_SECONDS = 1.0
 
 
 class StickGone(Exception):
@@ -1305,6 +1308,80 @@ def reading(path: str) -> Iterator[None]:
         raise BundleError("E-NOBUNDLE", USAGE, what, "name a stick that can be read") from exc
 
 
+class ReadAhead:
+    """Reads a part of a file in a thread, so that the stick need not wait for digests and disk.
+
+    Its memory is a few buffers. What a read raises is raised where its bytes would have been.
+    """
+
+    def __init__(self, file: io.FileIO, start: int, end: int, piece_size: int) -> None:
+        self._position = start
+        self._end = end
+        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[memoryview | BaseException] = queue.SimpleQueue()
+        self._is_over = False
+        for _ in range(BUFFERS_AHEAD):
+            self._free.put(memoryview(bytearray(min(IO_SIZE, piece_size))))
+        # A daemon: a medium that hangs must not keep the program from ending.
+        self._thread = threading.Thread(
+            target=self._fill, args=(file, start, piece_size), daemon=True
+        )
+        self._thread.start()
+
+    def _fill(self, file: io.FileIO, start: int, piece_size: int) -> None:
+        position = start
+        try:
+            if hasattr(os, "posix_fadvise"):  # the kernel reads further ahead, as it does for `cp`
+                os.posix_fadvise(file.fileno(), start, self._end - start, os.POSIX_FADV_SEQUENTIAL)
+            file.seek(start)
+            while position < self._end:
+                buffer = self._free.get()
+                if self._is_over:
+                    break
+                # None reaches over the end of a piece.
+                left = piece_size - (position - start) % piece_size
+                count = file.readinto(buffer[: min(left, self._end - position)]) or 0
+                self._full.put(buffer[:count])
+                if not count:
+                    break
+                position += count
+        except BaseException as exc:  # noqa: BLE001 - raised where the bytes are awaited
+            self._full.put(exc)
+
+    def is_at(self, position: int) -> bool:
+        """Tell whether these are the bytes that come next."""
+        return self._position == position < self._end
+
+    def read(self, length: int) -> Iterator[memoryview]:
+        """Yield the next bytes, of one piece; an empty view is the file's end."""
+        while length:
+            view = self._full.get()
+            if isinstance(view, BaseException):
+                raise view
+            self._position += len(view)
+            length -= len(view)
+            try:
+                yield view
+            finally:
+                self._free.put(memoryview(view.obj))
+
+    def close(self) -> None:
+        """End the thread; one that hangs in a read ends after it, and touches the file no more."""
+        self._is_over = True
+        self._free.put(memoryview(b""))
+        self._thread.join(_HANGING_SECONDS)
+
+
+def read_now(file: io.FileIO, start: int, length: int) -> Iterator[memoryview]:
+    """Yield bytes of a file as they come; an empty view is the file's end."""
+    buffer = memoryview(bytearray(length))
+    file.seek(start)
+    while length:
+        count = file.readinto(buffer[:length]) or 0
+        length -= count
+        yield buffer[:count]
+
+
 class Bag:
     """One stick's folder, opened and checked."""
 
@@ -1316,6 +1393,7 @@ class Bag:
         self.stick = stick
         self.bytes_read = 0
         self._open: tuple[str, io.FileIO] | None = None
+        self._ahead: ReadAhead | None = None
         self._bad_in_a_row = 0
 
     @classmethod
@@ -1364,31 +1442,51 @@ class Bag:
         return self._open[1]
 
     def close(self) -> None:
-        """Close the file opened last."""
+        """Read no further, and close the file opened last."""
+        self._stop()
         if self._open is not None:
             with contextlib.suppress(OSError):  # a stick that is gone can't even be closed
                 self._open[1].close()
             self._open = None
 
-    def read_piece(self, held: Range, number: int, piece_size: int) -> Iterator[memoryview]:
-        """Yield the bytes of one piece. Raises `BadPiece` or `StickGone`."""
-        skipped = number * piece_size - held.offset
-        length = min(piece_size, held.length - skipped)
-        buffer = memoryview(bytearray(min(IO_SIZE, max(length, 1))))
+    def _stop(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.close()
+
+    def read_piece(
+        self, held: Range, number: int, piece_size: int, *, stop: int | None = None
+    ) -> Iterator[memoryview]:
+        """Yield the bytes of one piece. Raises `BadPiece` or `StickGone`.
+
+        The pieces after it, up to number `stop`, are read ahead for the calls that ask for them.
+        """
+        start = number * piece_size - held.offset
+        length = min(piece_size, held.length - start)
+        end = start + length if stop is None else min(stop * piece_size - held.offset, held.length)
+        start, end = held.start + start, held.start + end
         try:
-            file = self.open(held.path)
-            file.seek(held.start + skipped)
-            while length:
-                count = file.readinto(buffer[: min(len(buffer), length)]) or 0
-                if not count:
+            for view in self._views(self.open(held.path), start, length, end, piece_size):
+                if not view:
+                    self.close()
                     raise BadPiece("the file is shorter than it should be")
-                self.bytes_read += count
-                length -= count
-                yield buffer[:count]
+                self.bytes_read += len(view)
+                yield view
         except OSError as exc:
             self.close()
             raise self._judge(exc) from exc
         self._bad_in_a_row = 0
+
+    def _views(
+        self, file: io.FileIO, start: int, length: int, end: int, piece_size: int
+    ) -> Iterator[memoryview]:
+        """Return the bytes of a piece; an empty view is where the file ends before that."""
+        if self._ahead is None or not self._ahead.is_at(start):
+            self._stop()
+            if end - start <= IO_SIZE:
+                return read_now(file, start, length)
+            self._ahead = ReadAhead(file, start, end, piece_size)
+        return self._ahead.read(length)
 
     def _judge(self, exc: OSError) -> Exception:
         """Tell a pulled stick from a bad sector: the one fails everywhere, the other here."""
@@ -2248,12 +2346,16 @@ class Importer:
         self._check_prerequisites(plan)
         self._check_space(plan)
         if not self.options.is_dry_run:
-            for repo in self.repos:
-                with RepoStore(self.cache, repo, make=True) as store:
-                    self._copy(store, plan[repo.folder])
-                    self._place(store)
-                if self.gone:
-                    break
+            try:
+                for repo in self.repos:
+                    with RepoStore(self.cache, repo, make=True) as store:
+                        self._copy(store, plan[repo.folder])
+                        self._place(store)
+                    if self.gone:
+                        break
+            finally:
+                for bag in self.bags:
+                    bag.close()
         return self._outcome()
 
     def _survey(self) -> dict[str, list[Want]]:
@@ -2497,8 +2599,10 @@ class Importer:
             expected = expected_piece(held, number, partial.piece_size)
             running = hashlib.sha256() if digest is None else digest
             position, _ = partial.bounds(number)
+            following = partial.held.find(1, number)
+            stop = partial.count if following < 0 else following
             try:
-                for view in bag.read_piece(held, number, partial.piece_size):
+                for view in bag.read_piece(held, number, partial.piece_size, stop=stop):
                     running.update(view)
                     partial.write(position, view)
                     position += len(view)
@@ -2689,8 +2793,9 @@ class Importer:
                 continue
             whole, git = hashlib.sha256(), git_blob_sha1(want.size)
             try:
-                for number in range(piece_count(want.size, self.bundle.piece_size)):
-                    for view in bag.read_piece(held, number, self.bundle.piece_size):
+                count = piece_count(want.size, self.bundle.piece_size)
+                for number in range(count):
+                    for view in bag.read_piece(held, number, self.bundle.piece_size, stop=count):
                         whole.update(view)
                         git.update(view)
                         self.console.step(len(view))
@@ -3329,9 +3434,10 @@ def verify_bundle(
     damaged, extra = [], []
     for bag in bags:
         console.start(f"stick {bag.stick.number}", sum(held.length for held in bag.stick.ranges))
-        for held in bag.stick.ranges:
-            for number in _bad_pieces(bag, held, console, is_quick=is_quick):
-                bad.setdefault(held.sha256, set()).add(number)
+        with contextlib.closing(bag):
+            for held in bag.stick.ranges:
+                for number in _bad_pieces(bag, held, console, is_quick=is_quick):
+                    bad.setdefault(held.sha256, set()).add(number)
         console.end()
         damaged += [f"stick {bag.stick.number}: {shown(path)}" for path in _damaged_tags(bag)]
         extra += extra_files(bag)
@@ -3395,7 +3501,7 @@ def _bad_pieces(bag: Bag, held: Range, console: Console, *, is_quick: bool) -> I
     for number in numbers:
         digest = hashlib.sha256()
         try:
-            for view in bag.read_piece(held, number, piece_size):
+            for view in bag.read_piece(held, number, piece_size, stop=numbers.stop):
                 digest.update(view)
                 whole.update(view)
                 console.step(len(view))

@@ -165,7 +165,7 @@ def largest(bag: Path) -> Path:
 
 def repair_stick(root: Path, contents: Set, needs: Path) -> Path:
     """Make what `hfaria bundle repair` makes: a stick of the same set with these pieces alone."""
-    from hfaria.bundle.importer import parse_needs  # noqa: PLC0415
+    from hfaria.bundle.importer.needs import parse_needs  # noqa: PLC0415
 
     stick = Stick(9, None)
     for sha256, numbers in parse_needs(needs.read_bytes()).pieces.items():

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfaria.bundle.importer import BUFFERS_AHEAD, IO_SIZE, ReadAhead
+from hfaria.bundle.importer.format import IO_SIZE
+from hfaria.bundle.importer.reading import BUFFERS_AHEAD, ReadAhead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from hfaria import __version__
 from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.document import FORMAT, bundle_text, plan_revisions
-from hfaria.bundle.finishing import SetText, importer_text
-from hfaria.bundle.importer import FAT32_LARGEST_FILE, BundleError, bag_name, parse_bundle
+from hfaria.bundle.finishing import SetText
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.format import FAT32_LARGEST_FILE, bag_name
 from hfaria.bundle.ledger import Ledger
 from hfaria.bundle.probe import probe as probe_stick
 from hfaria.bundle.signing import is_checked_anywhere, sign_with_minisign, sign_with_ssh
+from hfaria.bundle.single_file import importer_text
 from hfaria.errors import NotCached, PreflightFailed, SticksMissing, UsageError
 from hfaria.redact import redact_url
 from hfaria.rules.bundle_placement import make_bundle_plan
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hfaria.bundle.document import Base
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from hfaria.bundle.ledger import Signature
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter

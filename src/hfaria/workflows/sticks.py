@@ -5,7 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hfaria.bundle import importer
+from hfaria.bundle.importer.console import Console, write_document
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.importing import import_bundle
+from hfaria.bundle.importer.inspecting import inspect_bundle
+from hfaria.bundle.importer.inventory import inventory_document
+from hfaria.bundle.importer.load_check import load_check
+from hfaria.bundle.importer.verifying import verify_bundle
 from hfaria.errors import (
     BundleDamaged,
     BundleIncomplete,
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from hfaria.bundle.importer.options import Options
     from hfaria.settings import Settings
 
 _KINDS: dict[int, type[HfariaError]] = {
@@ -31,7 +38,7 @@ _KINDS: dict[int, type[HfariaError]] = {
 }
 
 
-def translated(error: importer.BundleError) -> HfariaError:
+def translated(error: BundleError) -> HfariaError:
     """Return the importer's error as one of hfaria's, under the same exit code."""
     return _KINDS[error.exit_code](f"{error.code} {error.message}", hint=error.hint)
 
@@ -41,7 +48,7 @@ def bundle_errors() -> Iterator[None]:
     """Translate what the importer raises."""
     try:
         yield
-    except importer.BundleError as exc:
+    except BundleError as exc:
         raise translated(exc) from exc
 
 
@@ -50,8 +57,8 @@ def inspect_sticks(
 ) -> dict[str, Any]:
     """Show what sticks say that they hold, and return that as a document."""
     with bundle_errors():
-        console = importer.Console(is_quiet=is_quiet)
-        return importer.inspect_bundle(_texts(paths), trust, console, with_files=with_files)
+        console = Console(is_quiet=is_quiet)
+        return inspect_bundle(_texts(paths), trust, console, with_files=with_files)
 
 
 def verify_sticks(
@@ -65,10 +72,10 @@ def verify_sticks(
 ) -> tuple[dict[str, Any], HfariaError | None]:
     """Read all that sticks hold; return what was found, and the error if not all is well."""
     with bundle_errors():
-        document, error = importer.verify_bundle(
+        document, error = verify_bundle(
             _texts(paths),
             trust,
-            importer.Console(is_quiet=is_quiet),
+            Console(is_quiet=is_quiet),
             is_required=require_signature,
             is_quick=is_quick,
             needs=None if needs is None else str(needs),
@@ -78,7 +85,7 @@ def verify_sticks(
 
 def import_sticks(
     paths: Sequence[Path],
-    options: importer.Options,
+    options: Options,
     *,
     settings: Settings,
     is_partial: bool,
@@ -86,21 +93,19 @@ def import_sticks(
     is_quiet: bool,
 ) -> tuple[dict[str, Any], HfariaError | None]:
     """Bring sticks into the cache; return what became ready, and the error if not all did."""
-    console = importer.Console(is_quiet=is_quiet, show_progress=settings.show_progress)
+    console = Console(is_quiet=is_quiet, show_progress=settings.show_progress)
     with bundle_errors():
-        document, error = importer.import_bundle(
-            _texts(paths), options, console, is_partial=is_partial
-        )
+        document, error = import_bundle(_texts(paths), options, console, is_partial=is_partial)
         if with_load_check and error is None:
-            error = importer.load_check(document, options.cache, settings.engine_environ, console)
+            error = load_check(document, options.cache, settings.engine_environ, console)
     return document, None if error is None else translated(error)
 
 
 def write_inventory(output: Path, *, cache_dir: Path, hashes_only: bool) -> None:
     """Write down what a cache has, for the next bundle."""
     with bundle_errors():
-        content = importer.inventory_document(str(cache_dir), hashes_only=hashes_only)
-        importer.write_document(str(output), content, importer.Console())
+        content = inventory_document(str(cache_dir), hashes_only=hashes_only)
+        write_document(str(output), content, Console())
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:

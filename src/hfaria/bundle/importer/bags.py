@@ -114,16 +114,13 @@ class Bag:
 
     def close(self) -> None:
         """Read no further, and close the file opened last."""
-        self._stop()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.close()
         if self._open is not None:
             with contextlib.suppress(OSError):  # a stick that is gone can't even be closed
                 self._open[1].close()
             self._open = None
-
-    def _stop(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead.close()
 
     def read_piece(
         self, held: Range, number: int, piece_size: int, *, stop: int | None = None
@@ -137,7 +134,7 @@ class Bag:
         end = start + length if stop is None else min(stop * piece_size - held.offset, held.length)
         start, end = held.start + start, held.start + end
         try:
-            for view in self._views(self.open(held.path), start, length, end, piece_size):
+            for view in self._views(held.path, start, length, end, piece_size):
                 if not view:
                     self.close()
                     raise BadPiece("the file is shorter than it should be")
@@ -149,11 +146,13 @@ class Bag:
         self._bad_in_a_row = 0
 
     def _views(
-        self, file: io.FileIO, start: int, length: int, end: int, piece_size: int
+        self, path: str, start: int, length: int, end: int, piece_size: int
     ) -> Iterator[memoryview]:
         """Return the bytes of a piece; an empty view is where the file ends before that."""
-        if self._ahead is None or not self._ahead.is_at(start):
-            self._stop()
+        if self._ahead is not None and not self._ahead.is_at(start):
+            self.close()  # the file, too: a thread that hangs in a read may still move about in it
+        file = self.open(path)
+        if self._ahead is None:
             if end - start <= IO_SIZE:
                 return read_now(file, start, length)
             self._ahead = ReadAhead(file, start, end, piece_size)

@@ -74,7 +74,8 @@ class ReadAhead:
     def _fill(self, file: io.FileIO, start: int, piece_size: int) -> None:
         position = start
         try:
-            if hasattr(os, "posix_fadvise"):  # the kernel reads further ahead, as it does for `cp`
+            # The kernel then reads further ahead, as for `cp`; some systems have no such call.
+            with contextlib.suppress(OSError, AttributeError):
                 os.posix_fadvise(file.fileno(), start, self._end - start, os.POSIX_FADV_SEQUENTIAL)
             file.seek(start)
             while position < self._end:

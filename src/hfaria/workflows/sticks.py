@@ -1,4 +1,4 @@
-"""What is done with sticks on the machine that they come to: by the file that travels on them."""
+"""What is done with sticks on the machine that they come to: by the code that travels on them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from hfaria.bundle.importer.console import Console, write_document
 from hfaria.bundle.importer.errors import BundleError
-from hfaria.bundle.importer.importing import import_bundle
-from hfaria.bundle.importer.inspecting import inspect_bundle
-from hfaria.bundle.importer.inventory import inventory_document
-from hfaria.bundle.importer.load_check import load_check
-from hfaria.bundle.importer.verifying import verify_bundle
 from hfaria.errors import (
     BundleDamaged,
     BundleIncomplete,
@@ -56,6 +51,8 @@ def inspect_sticks(
     paths: Sequence[Path], *, trust: Sequence[str], with_files: bool, is_quiet: bool
 ) -> dict[str, Any]:
     """Show what sticks say that they hold, and return that as a document."""
+    from hfaria.bundle.importer.inspecting import inspect_bundle  # noqa: PLC0415 - slow
+
     with bundle_errors():
         console = Console(is_quiet=is_quiet)
         return inspect_bundle(_texts(paths), trust, console, with_files=with_files)
@@ -71,6 +68,8 @@ def verify_sticks(
     is_quiet: bool,
 ) -> tuple[dict[str, Any], HfariaError | None]:
     """Read all that sticks hold; return what was found, and the error if not all is well."""
+    from hfaria.bundle.importer.verifying import verify_bundle  # noqa: PLC0415 - slow
+
     with bundle_errors():
         document, error = verify_bundle(
             _texts(paths),
@@ -93,6 +92,9 @@ def import_sticks(
     is_quiet: bool,
 ) -> tuple[dict[str, Any], HfariaError | None]:
     """Bring sticks into the cache; return what became ready, and the error if not all did."""
+    from hfaria.bundle.importer.importing import import_bundle  # noqa: PLC0415 - slow
+    from hfaria.bundle.importer.load_check import load_check  # noqa: PLC0415 - slow
+
     console = Console(is_quiet=is_quiet, show_progress=settings.show_progress)
     with bundle_errors():
         document, error = import_bundle(_texts(paths), options, console, is_partial=is_partial)
@@ -103,6 +105,8 @@ def import_sticks(
 
 def write_inventory(output: Path, *, cache_dir: Path, hashes_only: bool) -> None:
     """Write down what a cache has, for the next bundle."""
+    from hfaria.bundle.importer.inventory import inventory_document  # noqa: PLC0415 - slow
+
     with bundle_errors():
         content = inventory_document(str(cache_dir), hashes_only=hashes_only)
         write_document(str(output), content, Console())

@@ -23,7 +23,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfaria.bundle import importer
+from hfaria.bundle.importer.canonical import canonical, set_id_of
+from hfaria.bundle.importer.format import (
+    BUNDLE_FORMAT,
+    BUNDLE_NAME,
+    IMPORTER_NAME,
+    PIECE_SIZE,
+    STICK_FORMAT,
+    STICK_NAME,
+    pool_path,
+)
+from hfaria.bundle.single_file import importer_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +55,7 @@ def main() -> None:
     size = int(parsed.gigabytes * 1e9) // _FILES * _FILES
     with tempfile.TemporaryDirectory(dir=parsed.folder, prefix="hfaria-import-") as name:
         folder = Path(name)
+        (folder / IMPORTER_NAME).write_bytes(importer_text())
         with stick(folder, size) as (device, place):
             bag = write_bag(place, size // _FILES)
             run("umount", str(place))
@@ -76,7 +87,7 @@ def one_round(folder: Path, device: str, bag: Path, size: int) -> tuple[float, f
     drop_caches()
     before, free = sectors_read(device), shutil.disk_usage(folder).free
     lowest = LowestFree(folder)
-    script = [sys.executable, "-I", "-S", importer.__file__ or "", "import", str(bag)]
+    script = [sys.executable, "-I", "-S", str(folder / IMPORTER_NAME), "import", str(bag)]
     started = time.monotonic()
     run(*script, "--cache", str(cache), "--reserve", "0", "--mode", "copy")
     imported = time.monotonic() - started
@@ -121,14 +132,14 @@ def write_bag(place: Path, size: int) -> Path:
         block = random.Random(number).randbytes(_MIB)
         with staged.open("wb") as file:
             for start in range(0, size, _MIB):
-                if start and start % importer.PIECE_SIZE == 0:
+                if start and start % PIECE_SIZE == 0:
                     pieces.append(hashlib.sha256())
                 chunk = (start.to_bytes(8, "big") + block[8:])[: min(_MIB, size - start)]
                 file.write(chunk)
                 whole.update(chunk)
                 pieces[-1].update(chunk)
         sha256 = whole.hexdigest()
-        path = importer.pool_path(sha256, 0)
+        path = pool_path(sha256, 0)
         (bag / path).parent.mkdir(parents=True, exist_ok=True)
         staged.rename(bag / path)
         files.append([f"model-{number}.safetensors", sha256, sha256, size])
@@ -151,23 +162,23 @@ def write_documents(bag: Path, files: object, objects: object, ranges: object) -
         "revisions": {commit: {"complete": True, "filter": None, "files": files}},
     }
     listed = {"repos": [repo], "objects": objects, "requires": []}
-    set_id = importer.set_id_of(listed)
-    content = importer.canonical(
+    set_id = set_id_of(listed)
+    content = canonical(
         {
             **listed,
-            "format": importer.BUNDLE_FORMAT,
+            "format": BUNDLE_FORMAT,
             "set_id": set_id,
             "created": now,
             "tool": {"name": "hfaria", "version": "bench"},
             "source": {"endpoint": "http://127.0.0.1"},
-            "piece_size": importer.PIECE_SIZE,
+            "piece_size": PIECE_SIZE,
             "capabilities": [],
             "base": {"kind": "none", "id": None},
         }
     )
-    (bag / importer.BUNDLE_NAME).write_bytes(content)
+    (bag / BUNDLE_NAME).write_bytes(content)
     stick_document = {
-        "format": importer.STICK_FORMAT,
+        "format": STICK_FORMAT,
         "set_id": set_id,
         "stick": 1,
         "of": 1,
@@ -177,7 +188,7 @@ def write_documents(bag: Path, files: object, objects: object, ranges: object) -
         "finalised": now,
         "ranges": ranges,
     }
-    (bag / importer.STICK_NAME).write_bytes(importer.canonical(stick_document))
+    (bag / STICK_NAME).write_bytes(canonical(stick_document))
 
 
 @contextlib.contextmanager

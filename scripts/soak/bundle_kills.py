@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 _JOURNAL = ".hfaria-journal.jsonl"
 _MOST_RUNS = 12
-_LATEST_KILL_SECONDS = 4.0
+_DONE = "ended with 0"
+_LATEST_KILL_SECONDS = {"create": 4.0, "import": 0.5}  # most of them before it is over
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def one_round(folder: Path, number: int, chance: random.Random, ends: Counter[st
     with stick(here, 400 * 2**20) as (device, place):
         create = ["-m", "hfaria", "bundle", "create", "soak/model", "--to", str(place), "-q"]
         for _ in range(_MOST_RUNS):
-            ends[f"create {cut_short(create, environ, chance, (device, place))}"] += 1
+            ends[f"create {cut_short('create', create, environ, chance, (device, place))}"] += 1
             for bag in place.glob("hfb-*"):
                 if not (bag / _JOURNAL).exists() and any(bag.iterdir()):
                     bagit.Bag(str(bag)).validate()
@@ -77,18 +79,28 @@ def one_round(folder: Path, number: int, chance: random.Random, ends: Counter[st
         bring = ["-I", "-S", str(script), "import", str(bag), "--cache", str(target)]
         bring += ["--reserve", "0"]
         for _ in range(_MOST_RUNS):
-            ends[f"import {cut_short(bring, environ, chance, (device, place))}"] += 1
+            end = cut_short("import", bring, environ, chance, (device, place))
+            ends[f"import {end}"] += 1
             if target.is_dir():
                 found = [str(warning) for warning in scan_cache_dir(target).warnings]
                 if found:
                     raise SystemExit(f"the cache is not in order: {found}")
+            if end == _DONE:
+                compare(folder, target)
+                shutil.rmtree(target)  # else the next ones would have nothing to do
         run(sys.executable, *bring, environ=environ)
+    compare(folder, target)
+
+
+def compare(folder: Path, target: Path) -> None:
+    """Compare what was brought with what it was made of."""
     (ours,) = (folder / "cache").glob("*/snapshots/*")
     (theirs,) = target.glob("*/snapshots/*")
     run("diff", "-r", str(ours), str(theirs))
 
 
 def cut_short(
+    verb: str,
     words: Sequence[str],
     environ: dict[str, str],
     chance: random.Random,
@@ -103,7 +115,7 @@ def cut_short(
         text=True,
     )
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(chance.uniform(0.1, _LATEST_KILL_SECONDS))
+        process.wait(chance.uniform(0.1, _LATEST_KILL_SECONDS[verb]))
     if process.poll() is not None:
         return f"ended with {process.returncode}"
     if chance.random() < 0.5:

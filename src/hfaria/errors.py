@@ -318,5 +318,11 @@ class UnknownBase(BundleRefused):
     """What the target is said to have can't be relied on."""
 
 
+class SourceMissing(BundleRefused):
+    """Sticks carry a copy of hfaria's own source, and it isn't there."""
+
+    hint = "install hfaria with its .py files: compiled ones can't be read on other Pythons"
+
+
 class SigningFailed(BundleRefused):
     """The program that signs did not."""

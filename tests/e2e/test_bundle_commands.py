@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfaria.bundle.importer import parse_inventory
+from hfaria.bundle.importer.inventory import parse_inventory
 from support.cli import refused
 from support.importing import IMPORTER
 from support.sticks import COMMIT, MODEL_FILES, model_set, one_stick, several_sticks

@@ -19,7 +19,7 @@ from support.cli import refused, wait_until
 from support.trees import assert_clean
 
 if TYPE_CHECKING:
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from loopback_hub import LoopbackHub
     from support.cli import Run, User
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from huggingface_hub import scan_cache_dir
 
-from hfaria.bundle.importer import PIECE_SIZE, receipt_code, set_id_of
+from hfaria.bundle.importer.canonical import set_id_of
+from hfaria.bundle.importer.format import PIECE_SIZE, receipt_code
 from hfaria.cli.bundle_render import draft_lines
 from hfaria.errors import (
     CorruptCache,

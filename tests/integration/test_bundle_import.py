@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfaria.bundle.importer import receipt_code
+from hfaria.bundle.importer.format import receipt_code
 from support.importing import bring, brought, code_of, run, start
 from support.sticks import (
     COMMIT,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfaria.bundle.importer import PIECE_SIZE
+from hfaria.bundle.importer.format import PIECE_SIZE
 from hfaria.errors import UnknownBase, UsageError
 from hfaria.report.reporter import SilentReporter
 from hfaria.rules.bundle_plan import LEAST_RESERVE, InPlace

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import bagit
 
-from hfaria.bundle.importer import parse_bundle, parse_stick
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.stick_json import parse_stick
 from hfaria.report.reporter import SilentReporter
 from hfaria.rules.spec import parse_pinned
 from hfaria.settings import Overrides, load_settings
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from hfaria.bundle.importer import Bundle, Stick
+    from hfaria.bundle.importer.values import Bundle, Stick
     from hfaria.rules.bundle_plan import Stick as PlanStick
     from hfaria.workflows.bundle_create import Created
     from hfaria.workflows.bundle_draft import Draft

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfaria.bundle.importer import FAT32_LARGEST_FILE
+from hfaria.bundle.importer.format import FAT32_LARGEST_FILE
 from hfaria.bundle.probe import probe
 from hfaria.rules.bundle_plan import Stick
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
+from hfaria.bundle.single_file import importer_text
 from support.cli import Run, Running
 
-IMPORTER = Path(__file__).parents[2] / "src" / "hfaria" / "bundle" / "importer.py"
+
+def _written() -> Path:
+    """Write the importer as it goes onto sticks, for as long as the tests run."""
+    folder = Path(tempfile.mkdtemp(prefix="hfaria-importer-"))
+    atexit.register(shutil.rmtree, folder)
+    path = folder / "import_bundle.py"
+    path.write_bytes(importer_text())
+    return path
+
+
+IMPORTER = _written()
 
 
 def start(*words: str | Path, python: str = sys.executable, **environ: str) -> Running:

@@ -16,7 +16,8 @@ from hfaria.bundle.document import (
     read_card,
     unsafe_counts,
 )
-from hfaria.bundle.importer import Bundle, FileEntry, Repo, Revision, parse_bundle
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.values import Bundle, FileEntry, Repo, Revision
 
 FOLDER = "models--org--name"
 COMMIT, OLD = "a" * 40, "b" * 40

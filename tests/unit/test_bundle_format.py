@@ -10,8 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hfaria.bundle import importer
-from hfaria.bundle.importer import BundleError, parse_bundle, parse_stick
+from hfaria.bundle.importer import hub_format
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.canonical import canonical, parse_canonical, set_id_of
+from hfaria.bundle.importer.errors import BundleError, shown
+from hfaria.bundle.importer.format import (
+    PIECE_SIZE,
+    bag_name,
+    pool_path,
+    receipt_code,
+)
+from hfaria.bundle.importer.hub_format import git_blob_sha1, lfs_pointer_sha1
+from hfaria.bundle.importer.inventory import parse_inventory
+from hfaria.bundle.importer.names import collision, in_place_problem, path_problem, portable_problem
+from hfaria.bundle.importer.needs import Needs, needs_document, parse_needs
+from hfaria.bundle.importer.options import parse_size
+from hfaria.bundle.importer.stick_json import parse_stick
 from hfaria.rules import tree_file
 from hfaria.rules.listing import RemoteFile, check_file, make_listing
 from support.sticks import COMMIT, MODEL_FILES, Stick, model_set, renamed, sha256_of, spelled
@@ -47,9 +61,9 @@ def with_path(path: str) -> dict[str, Any]:
 
 
 def test_canonical_is_one_spelling_for_one_document() -> None:
-    spelling = importer.canonical({"b": [1, "ü\u202e"], "a": None})
+    spelling = canonical({"b": [1, "ü\u202e"], "a": None})
     assert spelling == b'{"a":null,"b":[1,"\\u00fc\\u202e"]}'
-    assert importer.parse_canonical(spelling, "it") == {"a": None, "b": [1, "ü\u202e"]}
+    assert parse_canonical(spelling, "it") == {"a": None, "b": [1, "ü\u202e"]}
 
 
 @pytest.mark.parametrize(
@@ -82,11 +96,11 @@ def test_canonical_is_one_spelling_for_one_document() -> None:
     ids=range(23),
 )
 def test_json_that_is_not_canonical_or_a_bomb_is_refused(content: bytes) -> None:
-    assert refusal(lambda: importer.parse_canonical(content, "it")).code == "E-FORMAT"
+    assert refusal(lambda: parse_canonical(content, "it")).code == "E-FORMAT"
 
 
 def test_the_largest_number_is_taken() -> None:
-    assert importer.parse_canonical(b"[9223372036854775807]", "it") == [2**63 - 1]
+    assert parse_canonical(b"[9223372036854775807]", "it") == [2**63 - 1]
 
 
 # --- bundle.json ---------------------------------------------------------------------------------
@@ -102,13 +116,13 @@ def test_a_right_bundle_is_read() -> None:
     files = {file.path: file for file in repo.revisions[COMMIT].files}
     assert set(files) == set(MODEL_FILES)
     assert files["config.json"].size == len(MODEL_FILES["config.json"])
-    assert BUNDLE.set_id == importer.set_id_of(DOCUMENT)
+    assert BUNDLE.set_id == set_id_of(DOCUMENT)
     assert BUNDLE.content_sha256 == sha256_of(spelled(DOCUMENT))
 
 
 def test_the_set_id_depends_on_contents_alone() -> None:
     other = {**DOCUMENT, "created": "2027-01-01T00:00:00Z", "source": {"endpoint": "x"}}
-    assert importer.set_id_of(other) == importer.set_id_of(DOCUMENT)
+    assert set_id_of(other) == set_id_of(DOCUMENT)
     assert renamed(with_path("other.json"))["set_id"] != DOCUMENT["set_id"]
 
 
@@ -263,26 +277,26 @@ def test_a_path_that_leaves_its_folder_is_refused_everywhere(path: str) -> None:
     "path", ["CON", "aux.txt", "a.", "b ", "a?b", "a:stream", "nul.tar.gz", "e\u0301", "COM\u00b9"]
 )
 def test_a_path_that_only_some_systems_hold_is_kept_but_not_portable(path: str) -> None:
-    assert importer.path_problem(path) is None or path == "a:stream"
-    assert importer.portable_problem(path) is not None
-    assert importer.in_place_problem(path, "models--org--model") is not None
+    assert path_problem(path) is None or path == "a:stream"
+    assert portable_problem(path) is not None
+    assert in_place_problem(path, "models--org--model") is not None
 
 
 def test_right_to_left_marks_are_shown_as_escapes() -> None:
-    assert importer.path_problem("invoice\u202egnp.exe") is None
-    assert importer.shown("invoice\u202egnp.exe") == "'invoice\\u202egnp.exe'"
+    assert path_problem("invoice\u202egnp.exe") is None
+    assert shown("invoice\u202egnp.exe") == "'invoice\\u202egnp.exe'"
 
 
 @pytest.mark.parametrize("path", ["config.json", "sub dir/ü/a.b.c", "console.json", "com.json"])
 def test_ordinary_paths_are_portable(path: str) -> None:
-    assert importer.path_problem(path) is None
-    assert importer.portable_problem(path) is None
-    assert importer.in_place_problem(path, "models--org--model") is None
+    assert path_problem(path) is None
+    assert portable_problem(path) is None
+    assert in_place_problem(path, "models--org--model") is None
 
 
 def test_a_path_that_is_too_long_for_windows_goes_to_the_pool() -> None:
-    assert importer.in_place_problem("x" * 120, "models--org--model") is None
-    assert "240" in (importer.in_place_problem("x" * 120, "models--" + "y" * 90) or "")
+    assert in_place_problem("x" * 120, "models--org--model") is None
+    assert "240" in (in_place_problem("x" * 120, "models--" + "y" * 90) or "")
 
 
 @pytest.mark.parametrize(
@@ -297,7 +311,7 @@ def test_a_path_that_is_too_long_for_windows_goes_to_the_pool() -> None:
 def test_names_that_a_filesystem_would_make_one_are_found(
     paths: list[str], pair: tuple[str, str] | None
 ) -> None:
-    assert importer.collision(paths) == pair
+    assert collision(paths) == pair
 
 
 @pytest.mark.parametrize(
@@ -373,15 +387,14 @@ def test_a_stick_of_another_set_or_of_an_altered_bundle_is_told_apart() -> None:
 
 
 def test_paths_on_a_stick_are_short_and_plain() -> None:
-    assert importer.bag_name("7f3a91c2" + "0" * 56, 1) == "hfb-7f3a91c2-s01"
-    path = importer.pool_path("ab" * 32, importer.PART_SIZE)
+    assert bag_name("7f3a91c2" + "0" * 56, 1) == "hfb-7f3a91c2-s01"
+    path = pool_path("ab" * 32, 255 * PIECE_SIZE)
     assert path == "data/pool/ab/" + "ab" * 32 + ".o0000ff000000"
     assert len(path) <= 110
-    assert importer.PART_SIZE <= importer.FAT32_LARGEST_FILE
 
 
 def test_a_receipt_has_twenty_characters_that_depend_on_the_whole_id() -> None:
-    codes = {importer.receipt_code("7f3a91c2" + f"{number:056x}") for number in range(100)}
+    codes = {receipt_code("7f3a91c2" + f"{number:056x}") for number in range(100)}
     assert len(codes) == 100
     assert all(len(code) == 20 and code.startswith("HFR1-7f3a91c2-") for code in codes)
 
@@ -395,25 +408,23 @@ def test_the_tree_file_is_the_one_that_a_pull_writes() -> None:
                 RemoteFile(
                     file.path,
                     file.size,
-                    file.etag
-                    if len(file.etag) == 40
-                    else importer.lfs_pointer_sha1(file.sha256, file.size),
+                    file.etag if len(file.etag) == 40 else lfs_pointer_sha1(file.sha256, file.size),
                     file.sha256 if len(file.etag) == 64 else None,
                 )
             )
             for file in revision.files
         ),
     )
-    ours = json.loads(importer.tree_file(revision))
+    ours = json.loads(hub_format.tree_file(revision))
     assert ours == json.loads("".join(tree_file.serialize(listing)))
-    assert tree_file.parse(importer.tree_file(revision).decode(), COMMIT) == listing
+    assert tree_file.parse(hub_format.tree_file(revision).decode(), COMMIT) == listing
 
 
 def test_needs_and_inventory_come_back_as_they_were_written() -> None:
-    content = importer.needs_document(BUNDLE, {ONE_OBJECT: {3, 1}})
-    needs = importer.parse_needs(content + b"\n")
-    assert needs == importer.Needs(BUNDLE.set_id, BUNDLE.piece_size, {ONE_OBJECT: (1, 3)})
-    inventory = importer.canonical(
+    content = needs_document(BUNDLE, {ONE_OBJECT: {3, 1}})
+    needs = parse_needs(content + b"\n")
+    assert needs == Needs(BUNDLE.set_id, BUNDLE.piece_size, {ONE_OBJECT: (1, 3)})
+    inventory = canonical(
         {
             "format": "hfaria-inventory/1",
             "created": "2026-10-02T00:00:00Z",
@@ -422,17 +433,17 @@ def test_needs_and_inventory_come_back_as_they_were_written() -> None:
             "blobs": [["0" * 40, 7]],
         }
     )
-    assert importer.parse_inventory(inventory).blobs == {"0" * 40: 7}
-    refusal(lambda: importer.parse_inventory(inventory.replace(b'"0000', b'"../0')))
-    refusal(lambda: importer.parse_needs(content.replace(b"[1,3]", b'["a"]')))
+    assert parse_inventory(inventory).blobs == {"0" * 40: 7}
+    refusal(lambda: parse_inventory(inventory.replace(b'"0000', b'"../0')))
+    refusal(lambda: parse_needs(content.replace(b"[1,3]", b'["a"]')))
 
 
 def test_git_and_lfs_ids_are_gits() -> None:
-    digest = importer.git_blob_sha1(0)
+    digest = git_blob_sha1(0)
     assert digest.hexdigest() == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
     text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 5\n".encode()
     expected = hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest()
-    assert importer.lfs_pointer_sha1("0" * 64, 5) == expected
+    assert lfs_pointer_sha1("0" * 64, 5) == expected
 
 
 @pytest.mark.parametrize(
@@ -440,9 +451,9 @@ def test_git_and_lfs_ids_are_gits() -> None:
     [("0", 0), ("10GB", 10**10), ("512MiB", 512 << 20), ("1.5 GB", 1_500_000_000), ("7k", 7000)],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert importer.parse_size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "", "1PB"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    refusal(lambda: importer.parse_size(text))
+    refusal(lambda: parse_size(text))

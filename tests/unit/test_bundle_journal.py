@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hfaria.bundle.importer import JOURNAL_NAME
+from hfaria.bundle.importer.format import JOURNAL_NAME
 from hfaria.bundle.journal import HeldRange, Journal, Written
 
 if TYPE_CHECKING:

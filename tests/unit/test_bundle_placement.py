@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfaria.bundle.document import FORMAT
-from hfaria.bundle.importer import FAT32_LARGEST_FILE, PART_SIZE, PIECE_SIZE
+from hfaria.bundle.importer.format import FAT32_LARGEST_FILE, PIECE_SIZE
 from hfaria.rules.bundle_placement import (
     FREELY_COPIED,
     LARGEST_PACK,
@@ -22,6 +22,7 @@ from hfaria.rules.bundle_plan import BundlePlan, Entry, InPlace, Revision, Stick
 from hfaria.rules.bundle_plan_file import RecordedPlan, from_document, to_document
 
 GB = 10**9
+PART_SIZE = 255 * PIECE_SIZE  # the most whole pieces that fit a file on FAT32
 FOLDER = "models--org--name"
 MAIN, OLD = "a" * 40, "b" * 40
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hfaria.bundle import importer
-from hfaria.bundle.importer import check_minisign, check_ssh, ed25519_is_valid, parse_trust
+from hfaria.bundle.importer.ed25519 import ed25519_is_valid
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.signatures import TrustedKey, check_minisign, check_ssh
+from hfaria.bundle.importer.trust import load_trust, parse_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +166,7 @@ def test_lines_of_allowed_signers_count_unless_they_restrict_otherwise(
     assert [line for line in bad if _keys(line)] == []
 
 
-def _keys(text: str) -> list[importer.TrustedKey]:
+def _keys(text: str) -> list[TrustedKey]:
     try:
         return parse_trust(text, "k")
     except (ValueError, IndexError):
@@ -226,10 +228,10 @@ def test_keys_come_from_files_from_words_and_from_the_machines_policy(
     file = tmp_path / "approved.pub"
     file.write_text(public)
     absent = str(tmp_path / "no-policy")
-    assert importer.load_trust([public], absent) == ([*parse_trust(public, "--trust")], False)
-    keys, has_policy = importer.load_trust([str(file)], absent)
+    assert load_trust([public], absent) == ([*parse_trust(public, "--trust")], False)
+    keys, has_policy = load_trust([str(file)], absent)
     assert ([key.named_by for key in keys], has_policy) == (["approved.pub"], False)
-    keys, has_policy = importer.load_trust([], str(file))
+    keys, has_policy = load_trust([], str(file))
     assert (len(keys), has_policy) == (1, True)
 
 
@@ -238,6 +240,6 @@ def test_a_key_file_without_a_key_is_no_key_file(tmp_path: Path, content: str) -
     file = tmp_path / "keys"
     file.write_text(content)
     for given in (str(file), str(tmp_path / "absent")):
-        with pytest.raises(importer.BundleError) as caught:
-            importer.load_trust([given], str(tmp_path / "no-policy"))
+        with pytest.raises(BundleError) as caught:
+            load_trust([given], str(tmp_path / "no-policy"))
         assert (caught.value.code, caught.value.exit_code) == ("E-TRUST", 2)

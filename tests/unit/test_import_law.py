@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hfaria.bundle.single_file import importer_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,13 +43,12 @@ PURE_HUGGINGFACE_HUB = {
     "huggingface_hub.utils.validate_repo_id",
 }
 MOST_LINES = 450
-# It travels on sticks as one file, so it can't be cut into rooms.
-IMPORTER = PACKAGE / "bundle" / "importer.py"
-IMPORTER_MOST_LINES = 3850
+# It travels on sticks, made into one file.
+IMPORTER = PACKAGE / "bundle" / "importer"
 IMPORTER_MAY_IMPORT = {
     "__future__", "argparse", "base64", "collections", "contextlib", "errno", "fcntl", "hashlib",
-    "io", "json", "msvcrt", "os", "platform", "re", "secrets", "shutil", "signal", "stat", "struct",
-    "subprocess", "sys", "tempfile", "threading", "time", "typing", "unicodedata",
+    "io", "json", "msvcrt", "os", "platform", "queue", "re", "secrets", "shutil", "signal", "stat",
+    "struct", "subprocess", "sys", "tempfile", "threading", "time", "typing", "unicodedata",
 }  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def test_only_settings_reads_the_environment() -> None:
     readers = {
         where(path, node.lineno)
         for path in MODULES
-        if room_of_file(path) != "settings" and path != IMPORTER
+        if room_of_file(path) != "settings"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
@@ -175,7 +176,7 @@ def test_only_settings_reads_the_environment() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_grows_too_long_and_each_says_why_it_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= (IMPORTER_MOST_LINES if path == IMPORTER else MOST_LINES)
+    assert len(text.splitlines()) <= MOST_LINES
     assert ast.get_docstring(ast.parse(text)) or path.name == "__main__.py"
 
 
@@ -192,13 +193,24 @@ def test_only_the_standard_library_and_our_dependencies_are_imported() -> None:
     assert strangers == []
 
 
-def test_the_importer_stands_alone_and_speaks_python_3_8() -> None:
-    tree = ast.parse(IMPORTER.read_text(encoding="utf-8"), feature_version=(3, 8))
+def test_the_importer_room_stands_alone() -> None:
+    strangers = [
+        f"{where(path, line)} imports {name}"
+        for path, line, name in all_imports()
+        if path.is_relative_to(IMPORTER)
+        and name.split(".")[0] not in IMPORTER_MAY_IMPORT
+        and not name.startswith("hfaria.bundle.importer.")
+    ]
+    assert strangers == []
+
+
+def test_the_file_on_a_stick_imports_the_standard_library_and_speaks_python_3_8() -> None:
+    text = importer_text().decode("ascii")
+    tree = ast.parse(text, feature_version=(3, 8))
     strangers = {name.split(".")[0] for _, name in imports_of(tree)} - IMPORTER_MAY_IMPORT
     assert strangers == set()
     # Run as a script, it has no settings: its last line hands the environment to `main`.
-    lines = IMPORTER.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if "os.environ" in line] == [
+    assert [line for line in text.splitlines() if "os.environ" in line] == [
         "    sys.exit(main(sys.argv[1:], os.environ))"
     ]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.finishing import TAG_FILES
-from hfaria.bundle.importer import HUB_FOLDER, JOURNAL_NAME, POOL_FOLDER, STAGING
+from hfaria.bundle.importer.format import HUB_FOLDER, JOURNAL_NAME, POOL_FOLDER
+from hfaria.bundle.importer.hub_format import STAGING
 from hfaria.bundle.journal import Journal
 from hfaria.bundle.writer import files_below
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
 
 
 def remove_unfinished(

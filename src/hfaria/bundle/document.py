@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from hfaria.bundle import importer
-from hfaria.bundle.importer import (
+from hfaria.bundle.importer.canonical import canonical, set_id_of
+from hfaria.bundle.importer.format import (
     BUNDLE_FORMAT,
     CAPABILITIES,
+    HUB_FOLDER,
     PIECE_SIZE,
     UNSAFE_SUFFIXES,
-    Prerequisite,
-    Repo,
-    canonical,
-    collision,
-    in_place_problem,
-    set_id_of,
+    in_place_path,
+    pool_path,
 )
+from hfaria.bundle.importer.hub_format import tree_file
+from hfaria.bundle.importer.names import collision, in_place_problem
+from hfaria.bundle.importer.values import Prerequisite, Repo
 from hfaria.rules.bundle_plan import Entry, Format, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
 
-FORMAT = Format(PIECE_SIZE, importer.in_place_path, importer.pool_path)
+FORMAT = Format(PIECE_SIZE, in_place_path, pool_path)
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\s*$", re.DOTALL | re.MULTILINE)
 _LICENCE = re.compile(
     r"^license(?:_name)?:[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9._+ -]{0,79})", re.MULTILINE
@@ -199,7 +199,7 @@ def hub_texts(bundle: Bundle, in_place: Iterable[str]) -> dict[str, bytes]:
     keys = frozenset(in_place)
     texts: dict[str, bytes] = {}
     for repo in bundle.repos:
-        base = f"{importer.HUB_FOLDER}/{repo.folder}"
+        base = f"{HUB_FOLDER}/{repo.folder}"
         here = {
             commit: revision
             for commit, revision in repo.revisions.items()
@@ -207,7 +207,7 @@ def hub_texts(bundle: Bundle, in_place: Iterable[str]) -> dict[str, bytes]:
         }
         for commit, revision in here.items():
             if revision.is_complete:
-                texts[f"{base}/trees/{commit}.json"] = importer.tree_file(revision)
+                texts[f"{base}/trees/{commit}.json"] = tree_file(revision)
         taken: list[str] = []
         for name, commit in sorted(repo.refs.items()):
             if commit in here and not collision([*taken, name]):

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfaria.bundle import importer
 from hfaria.bundle.copying import write_whole
 from hfaria.bundle.document import unsafe_counts
-from hfaria.bundle.importer import (
+from hfaria.bundle.importer.canonical import canonical
+from hfaria.bundle.importer.format import (
     BUNDLE_NAME,
     IMPORTER_NAME,
     JOURNAL_NAME,
+    PACK_FOLDER,
+    PACK_PATH,
     STICK_FORMAT,
     STICK_NAME,
-    canonical,
+    bag_name,
 )
+from hfaria.bundle.importer.stick_json import parse_stick
+from hfaria.bundle.single_file import importer_text
 from hfaria.bundle.writer import files_below
 from hfaria.errors import StickRefused
 from hfaria.rules.bag import (
@@ -37,7 +41,7 @@ from hfaria.rules.bag import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from hfaria.bundle.journal import Journal
     from hfaria.bundle.ledger import Signature
     from hfaria.rules.bundle_plan import StickPlan
@@ -77,11 +81,6 @@ class SetText:
         return f"{kinds}, of {BUNDLE_NAME}; the importer checks it against a key that you bring"
 
 
-def importer_text() -> bytes:
-    """Return the importer as it goes onto sticks: the very file that this program runs."""
-    return Path(importer.__file__).read_bytes()
-
-
 def write_skeleton(bag: Path, of_set: SetText) -> None:
     """Write what is known before the first byte of content."""
     for name, content in (
@@ -103,7 +102,7 @@ def refuse_strangers(
     known = {file.path for file in plan.files} | texts.keys() | TAG_FILES | {JOURNAL_NAME}
     known |= {written.path for written in journal.written.values()}
     known |= {f"{name}.tmp" for name in known}
-    packs = {f"{importer.PACK_FOLDER}/pack-{n}.tmp" for n in range(1, len(plan.packs) + 1)}
+    packs = {f"{PACK_FOLDER}/pack-{n}.tmp" for n in range(1, len(plan.packs) + 1)}
     for path in files_below(bag):
         if path not in known and path not in packs and not _is_own_pack(path, plan):
             raise StickRefused(
@@ -114,14 +113,14 @@ def refuse_strangers(
 
 def _is_own_pack(path: str, plan: StickPlan) -> bool:
     # Renamed, and then killed before the journal had it.
-    return bool(plan.packs) and importer.PACK_PATH.fullmatch(path) is not None
+    return bool(plan.packs) and PACK_PATH.fullmatch(path) is not None
 
 
 def remove_leftovers(bag: Path, journal: Journal) -> None:
     """Remove what interrupted runs of this set left: staged files, packs that nobody lists."""
     listed = {written.path for written in journal.written.values()}
     for path in list(files_below(bag)):
-        is_pack = path.startswith(importer.PACK_FOLDER) and path not in listed
+        is_pack = path.startswith(PACK_FOLDER) and path not in listed
         if (path.endswith(".tmp") and path not in listed) or is_pack:
             (bag / path).unlink()
 
@@ -195,7 +194,7 @@ def finish(
     ):
         write_whole(bag / name, text.encode())
     document = stick_document(of_set, plan, journal, of=of, finalised=finalised)
-    importer.parse_stick(document, bundle)  # what we write, we can read
+    parse_stick(document, bundle)  # what we write, we can read
     write_whole(bag / STICK_NAME, document)
     _write_tag_manifest(bag)
     remove_leftovers(bag, journal)
@@ -257,7 +256,7 @@ def summarise(of_set: SetText, plan: StickPlan, script: bytes, *, of: int | None
             parts.setdefault(file.content, []).append(file.path)
     return StickSummary(
         set_id=bundle.set_id,
-        bag=importer.bag_name(bundle.set_id, plan.number),
+        bag=bag_name(bundle.set_id, plan.number),
         number=plan.number,
         of=of,
         created=bundle.created,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hfaria.bundle.copying import opened_for_writing, write_all
-from hfaria.bundle.importer import JOURNAL_NAME
+from hfaria.bundle.importer.format import JOURNAL_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

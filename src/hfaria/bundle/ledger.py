@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from hfaria.bundle.importer import SHA256, Bundle, BundleError, parse_bundle, receipt_code
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.format import SHA256, receipt_code
 from hfaria.errors import AlreadyRunning, StoreError, UnknownBase, UsageError
 from hfaria.rules.bundle_plan_file import RecordedPlan, from_document, to_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from hfaria.bundle.importer.values import Bundle
 
 PLAN = "plan.json"
 """File of the plan of a set's own sticks."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hfaria.bundle.copying import stick_errors
-from hfaria.bundle.importer import FAT32_LARGEST_FILE
+from hfaria.bundle.importer.format import FAT32_LARGEST_FILE
 from hfaria.errors import StickRefused
 from hfaria.rules.bundle_plan import UNKNOWN_CLUSTER, Stick
 from hfaria.rules.mounts import WITHOUT_SIZE_LIMIT, display_name, filesystem_type

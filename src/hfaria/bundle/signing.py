@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from hfaria.bundle.importer import BUNDLE_NAME, SIGNATURE_NAMESPACE
+from hfaria.bundle.importer.format import BUNDLE_NAME, SIGNATURE_NAMESPACE
 from hfaria.bundle.ledger import Signature
 from hfaria.errors import SigningFailed
 

@@ -20,7 +20,7 @@ from hfaria.bundle.copying import (
     write_all,
     write_whole,
 )
-from hfaria.bundle.importer import PACK_FOLDER
+from hfaria.bundle.importer.format import PACK_FOLDER
 from hfaria.bundle.journal import HeldRange, Journal, Written
 from hfaria.bundle.source import chunks, opened
 from hfaria.errors import CorruptCache, StickChanged, StickRefused

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hfaria.bundle.importer import Options, check_day, parse_size
+from hfaria.bundle.importer.options import Options, check_day, parse_size
 from hfaria.cli.options import debug_option, json_option
 from hfaria.cli.render import EXIT_CODES, print_document
 from hfaria.settings import Overrides, load_settings

@@ -158,7 +158,7 @@ def create_command(
             hint="`--to` says where a stick is mounted; `--plan-only --stick 64G` needs none",
         )
     settings = load_settings(asking.overrides(cache_dir))
-    from hfaria.bundle.importer import PIECE_SIZE  # noqa: PLC0415 - slow, as the next
+    from hfaria.bundle.importer.format import PIECE_SIZE  # noqa: PLC0415 - slow, as the next
     from hfaria.workflows import bundle_create as workflow  # noqa: PLC0415
     from hfaria.workflows.bundle_draft import refusal  # noqa: PLC0415
     from hfaria.workflows.bundle_request import BundleRequest  # noqa: PLC0415

@@ -9,7 +9,9 @@ from hfaria import __version__
 from hfaria.bundle.copying import stick_errors
 from hfaria.bundle.document import bundle_text
 from hfaria.bundle.finishing import SetText
-from hfaria.bundle.importer import BundleError, bag_name, parse_bundle
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.format import bag_name
 from hfaria.bundle.ledger import Ledger
 from hfaria.bundle.signing import is_checked_anywhere, sign_with_minisign, sign_with_ssh
 from hfaria.errors import (
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from hfaria.bundle.ledger import Signature
     from hfaria.report.reporter import Reporter
     from hfaria.settings import Settings

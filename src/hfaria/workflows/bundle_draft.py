@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfaria.bundle.document import FORMAT, plan_revisions
-from hfaria.bundle.finishing import importer_text
-from hfaria.bundle.importer import FAT32_LARGEST_FILE
+from hfaria.bundle.importer.format import FAT32_LARGEST_FILE
+from hfaria.bundle.single_file import importer_text
 from hfaria.errors import PreflightFailed
 from hfaria.rules.bundle_placement import make_bundle_plan
 from hfaria.rules.bundle_plan import BundlePlan, Stick, shared_room_problems
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hfaria.bundle.document import Base
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from hfaria.rules.bundle_plan import Revision
     from hfaria.workflows.bundle_request import BundleRequest
     from hfaria.workflows.bundle_sources import Wanted

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING
 
 from hfaria.bundle.cleanup import drop_partials, remove_unfinished
 from hfaria.bundle.document import FORMAT
-from hfaria.bundle.finishing import SetText, importer_text
-from hfaria.bundle.importer import (
-    BUNDLE_NAME,
-    BundleError,
-    Needs,
-    bag_name,
-    parse_bundle,
-    parse_needs,
-    piece_count,
-)
+from hfaria.bundle.finishing import SetText
+from hfaria.bundle.importer.bundle_json import parse_bundle
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.format import BUNDLE_NAME, bag_name, piece_count
+from hfaria.bundle.importer.needs import Needs, parse_needs
 from hfaria.bundle.ledger import Ledger
 from hfaria.bundle.probe import probe as probe_stick
+from hfaria.bundle.single_file import importer_text
 from hfaria.errors import NotCached, PreflightFailed, UnknownBase, UsageError
 from hfaria.rules.bundle_placement import make_repair_plan
 from hfaria.rules.bundle_plan_file import RecordedPlan
@@ -33,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
     from hfaria.rules.bundle_plan import Stick

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfaria.bundle.document import NO_BASE, Base, base_of_bundle, in_place_obstacle, read_card
-from hfaria.bundle.importer import (
-    BundleError,
-    FileEntry,
-    Repo,
-    parse_inventory,
-    ref_problem,
-)
-from hfaria.bundle.importer import Revision as BundleRevision
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.inventory import parse_inventory
+from hfaria.bundle.importer.names import ref_problem
+from hfaria.bundle.importer.values import FileEntry, Repo
+from hfaria.bundle.importer.values import Revision as BundleRevision
 from hfaria.bundle.source import CacheReader, chunks, digests_of, opened
 from hfaria.errors import CorruptCache, EndpointUnreachable, UnknownBase, UsageError
 from hfaria.rules.bundle_plan import Entry, Revision
@@ -26,7 +23,7 @@ from hfaria.workflows.pull import PullRequest, preview, pull
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hfaria.bundle.importer import Bundle
+    from hfaria.bundle.importer.values import Bundle
     from hfaria.bundle.ledger import Ledger
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter

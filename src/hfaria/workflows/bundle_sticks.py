@@ -19,14 +19,9 @@ from hfaria.bundle.finishing import (
     sync_folders,
     write_skeleton,
 )
-from hfaria.bundle.importer import (
-    BUNDLE_NAME,
-    JOURNAL_NAME,
-    STICK_NAME,
-    BundleError,
-    bag_name,
-    parse_stick,
-)
+from hfaria.bundle.importer.errors import BundleError
+from hfaria.bundle.importer.format import BUNDLE_NAME, JOURNAL_NAME, STICK_NAME, bag_name
+from hfaria.bundle.importer.stick_json import parse_stick
 from hfaria.bundle.journal import Journal
 from hfaria.bundle.probe import probe as probe_stick
 from hfaria.bundle.writer import BagWriter

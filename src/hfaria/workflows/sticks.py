@@ -1,11 +1,12 @@
-"""What is done with sticks on the machine that they come to: by the file that travels on them."""
+"""What is done with sticks on the machine that they come to: by the code that travels on them."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hfaria.bundle import importer
+from hfaria.bundle.importer.console import Console, write_document
+from hfaria.bundle.importer.errors import BundleError
 from hfaria.errors import (
     BundleDamaged,
     BundleIncomplete,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from hfaria.bundle.importer.options import Options
     from hfaria.settings import Settings
 
 _KINDS: dict[int, type[HfariaError]] = {
@@ -31,7 +33,7 @@ _KINDS: dict[int, type[HfariaError]] = {
 }
 
 
-def translated(error: importer.BundleError) -> HfariaError:
+def translated(error: BundleError) -> HfariaError:
     """Return the importer's error as one of hfaria's, under the same exit code."""
     return _KINDS[error.exit_code](f"{error.code} {error.message}", hint=error.hint)
 
@@ -41,7 +43,7 @@ def bundle_errors() -> Iterator[None]:
     """Translate what the importer raises."""
     try:
         yield
-    except importer.BundleError as exc:
+    except BundleError as exc:
         raise translated(exc) from exc
 
 
@@ -49,9 +51,11 @@ def inspect_sticks(
     paths: Sequence[Path], *, trust: Sequence[str], with_files: bool, is_quiet: bool
 ) -> dict[str, Any]:
     """Show what sticks say that they hold, and return that as a document."""
+    from hfaria.bundle.importer.inspecting import inspect_bundle  # noqa: PLC0415 - slow
+
     with bundle_errors():
-        console = importer.Console(is_quiet=is_quiet)
-        return importer.inspect_bundle(_texts(paths), trust, console, with_files=with_files)
+        console = Console(is_quiet=is_quiet)
+        return inspect_bundle(_texts(paths), trust, console, with_files=with_files)
 
 
 def verify_sticks(
@@ -64,11 +68,13 @@ def verify_sticks(
     is_quiet: bool,
 ) -> tuple[dict[str, Any], HfariaError | None]:
     """Read all that sticks hold; return what was found, and the error if not all is well."""
+    from hfaria.bundle.importer.verifying import verify_bundle  # noqa: PLC0415 - slow
+
     with bundle_errors():
-        document, error = importer.verify_bundle(
+        document, error = verify_bundle(
             _texts(paths),
             trust,
-            importer.Console(is_quiet=is_quiet),
+            Console(is_quiet=is_quiet),
             is_required=require_signature,
             is_quick=is_quick,
             needs=None if needs is None else str(needs),
@@ -78,7 +84,7 @@ def verify_sticks(
 
 def import_sticks(
     paths: Sequence[Path],
-    options: importer.Options,
+    options: Options,
     *,
     settings: Settings,
     is_partial: bool,
@@ -86,21 +92,24 @@ def import_sticks(
     is_quiet: bool,
 ) -> tuple[dict[str, Any], HfariaError | None]:
     """Bring sticks into the cache; return what became ready, and the error if not all did."""
-    console = importer.Console(is_quiet=is_quiet, show_progress=settings.show_progress)
+    from hfaria.bundle.importer.importing import import_bundle  # noqa: PLC0415 - slow
+    from hfaria.bundle.importer.load_check import load_check  # noqa: PLC0415 - slow
+
+    console = Console(is_quiet=is_quiet, show_progress=settings.show_progress)
     with bundle_errors():
-        document, error = importer.import_bundle(
-            _texts(paths), options, console, is_partial=is_partial
-        )
+        document, error = import_bundle(_texts(paths), options, console, is_partial=is_partial)
         if with_load_check and error is None:
-            error = importer.load_check(document, options.cache, settings.engine_environ, console)
+            error = load_check(document, options.cache, settings.engine_environ, console)
     return document, None if error is None else translated(error)
 
 
 def write_inventory(output: Path, *, cache_dir: Path, hashes_only: bool) -> None:
     """Write down what a cache has, for the next bundle."""
+    from hfaria.bundle.importer.inventory import inventory_document  # noqa: PLC0415 - slow
+
     with bundle_errors():
-        content = importer.inventory_document(str(cache_dir), hashes_only=hashes_only)
-        importer.write_document(str(output), content, importer.Console())
+        content = inventory_document(str(cache_dir), hashes_only=hashes_only)
+        write_document(str(output), content, Console())
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:

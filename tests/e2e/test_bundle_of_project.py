@@ -264,8 +264,10 @@ def test_a_manifest_is_taken_as_a_preload_takes_it(
     more = repo("org/more", {"a.txt": b"1"}).with_commit({"a.txt": b"2"})
     hub.put_repo(more)
     project.manifest.write_text(f'{MANIFEST}\n[[repo]]\nid = "org/more"\n', encoding="utf-8")
-    bag = project.created("--manifest", str(project.manifest), "--to", str(place))
-    bundle, _ = documents(bag)
+    run = project.create("--manifest", str(project.manifest), "--to", str(place))
+    assert run.code == 0, run.stderr
+    assert "not locked, taken as the revision is now: org/more\n" in run.stderr
+    bundle, _ = documents(Path(run.stdout.strip()))
     assert paths_of(bundle) == {**EXPECTED, "org/more": ["a.txt"]}
     refs = {carried.repo_id: carried.refs["main"] for carried in bundle.repos}
     assert (refs["org/tts"], refs["org/more"]) == (TTS.commit_id, more.commit_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from hfaria.redact import redact_url
 from hfaria.rules.bundle_plan import LEAST_RESERVE
 from hfaria.rules.bundle_plan_file import RecordedPlan
 from hfaria.rules.carried import request_name
+from hfaria.rules.manifest import title_of
 from hfaria.rules.sizes import count, format_size
 from hfaria.workflows.bundle_draft import Draft, make_draft, refusal, stick_of_size
 from hfaria.workflows.bundle_request import StickWanted, carried_repos
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from hfaria.workflows.bundle_request import BundleRequest
     from hfaria.workflows.bundle_sources import Wanted
     from hfaria.workflows.bundle_sticks import Assignment
+
+
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class _Creation:
 
     def draft(self) -> Draft:
         """Plan from listings alone."""
-        wanted = self.sources.survey()
+        wanted = self._survey()
         if all(one.is_cached for one in wanted):
             return self._draft(wanted, self._bundle(wanted))
         return self._draft(wanted, None)
@@ -119,7 +124,7 @@ class _Creation:
             )
             with self.ledger.lock(bundle.set_id):
                 return self._write(bundle, self.ledger.plan(bundle.set_id) or begun, {})
-        wanted = self.sources.survey()
+        wanted = self._survey()
         is_shown = not all(one.is_cached for one in wanted)
         if is_shown:  # else the set's id can be told, and its sticks may be written already
             draft = self._draft(wanted, None)
@@ -146,6 +151,19 @@ class _Creation:
             recorded = RecordedPlan(bundle.set_id, self._request_name(), draft.plan.sticks)
             labels = {stick.number: stick.label for stick in draft.plan.sticks}
             return self._write(bundle, recorded, labels)
+
+    def _survey(self) -> tuple[Wanted, ...]:
+        named = self.request.specs
+        loose = [
+            title_of(repo.spec)
+            for repo in self.repos
+            if repo.commit_hash is None and repo.spec not in named
+        ]
+        if loose:
+            more = f" and {len(loose) - _MOST_NAMED} more" if len(loose) > _MOST_NAMED else ""
+            which = ", ".join(loose[:_MOST_NAMED])
+            self.reporter.note(f"not locked, taken as the revision is now: {which}{more}")
+        return self.sources.survey()
 
     def _is_spent(self, recorded: RecordedPlan, bundle: Bundle) -> bool:
         """Tell whether all its sticks are done and others are named now: another copy is wanted."""
@@ -187,11 +205,9 @@ class _Creation:
     def _note_parts(self) -> None:
         parts = [repo for repo in self.repos if not repo.selection.is_everything]
         if parts:
-            which = (
-                "each repo"
-                if len(parts) == len(self.repos)
-                else ", ".join(f"`{repo.spec.label}`" for repo in parts)
-            )
+            which = ", ".join(f"`{repo.spec.label}`" for repo in parts)
+            if len(parts) == len(self.repos) or len(parts) > _MOST_NAMED:
+                which = f"{len(parts)} of {len(self.repos)} repos"
             self.reporter.note(
                 f"W-TREE a part of {which}: offline, `snapshot_download` without the same "
                 "patterns returns what is there"
@@ -236,6 +252,7 @@ class _Creation:
                 trouble = exc.message
             else:
                 trouble = None
+                mounts |= _mount_points([place])
                 recorded = self._write_each(job, recorded, assigned, bags)
         return Created(
             bundle.set_id,
@@ -324,22 +341,26 @@ def _assign_next(
     Raises `StickRefused` if there is nothing to do at that place.
     """
     with stick_errors(place):
-        if not place.is_mount() and place.resolve() in mounts:
+        if place.resolve() in mounts and not _is_mount(place):
             raise StickRefused(f"nothing is mounted at `{place}`")
     assigned = job.assign(recorded, [place], {})
-    done = [one.plan.number for one in assigned if one.plan.number in recorded.finished]
-    if done and len(done) == len(assigned):
-        raise StickRefused(f"`{place}` still is stick {done[0]}, which is done")
     if not assigned:
         raise StickRefused(f"`{place}` holds nothing of this set, and what is missing was begun")
-    return assigned
+    open_ones = tuple(one for one in assigned if one.plan.number not in recorded.finished)
+    if not open_ones:
+        raise StickRefused(f"`{place}` still is stick {assigned[0].plan.number}, which is done")
+    return open_ones
+
+
+def _is_mount(place: Path) -> bool:
+    return os.path.ismount(place)  # pathlib's is not there on Windows before 3.12
 
 
 def _mount_points(places: Sequence[Path]) -> frozenset[Path]:
     found = []
     for place in places:
         with stick_errors(place):
-            if place.is_mount():
+            if _is_mount(place):
                 found.append(place.resolve())
     return frozenset(found)
 

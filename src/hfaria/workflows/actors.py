@@ -178,8 +178,8 @@ class Actors:
         transfer = command.transfer
         name = transfer.blob_name
         path = self._direct_path(transfer)
-        self.direct[name] = path.stat().st_size if path.exists() else 0
-        count = self._counter(name, self.direct[name])
+        before = self.direct[name] = path.stat().st_size if path.exists() else 0
+        count = self._counter(name, before)
 
         def on_bytes(held: int) -> None:
             self.direct[name] = held
@@ -195,7 +195,13 @@ class Actors:
             is_cancelled=self.is_cancelled,
             silence_seconds=command.silence_seconds,
         )
-        self.events.put(t.Arrived(name) if failure is None else t.Failed(name, failure))
+        if failure is None:
+            self.events.put(t.Arrived(name))
+            return
+        # However short it was, it may have got on.
+        for held in (before, self.direct[name]):
+            self.events.put(t.Progressed(name, held))
+        self.events.put(t.Failed(name, failure))
 
     def _counter(self, name: str, last: int) -> Callable[[int], None]:
         """Return what takes in a transfer's running total, and now and then tells of it."""

@@ -58,11 +58,12 @@ class Lister:
         """
         ordered = sorted(holders, key=lambda each: each.endpoint != self.origin)
         asked, others = ordered[:2], ordered[2:]
-        hoped = {each.endpoint for each in hopes}
+        known = [each.endpoint for each in asked]
         if len(asked) == 1:
             asked += hopes
         tries = _TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
         over = threading.Event()
+        given_up_at = time.monotonic() + self.policy.patience_seconds
         futures = {
             self.switchboard.line(each.configured).ask(
                 partial(self.list_all, each.configured, each.head.commit_hash, over, tries=tries)
@@ -79,10 +80,11 @@ class Lister:
                 listings.append((endpoint, future.result()))
             except HubError as exc:
                 errors[endpoint] = exc
+                if errors.keys() >= set(known):
+                    race.until = given_up_at
                 continue
-            is_compared = any(each.endpoint not in hoped for each in late.values())
+            is_compared = any(each.endpoint in known for each in late.values())
             race.until = time.monotonic() + (COMPARING_SECONDS if is_compared else 0.0)
-        known = [each.endpoint for each in asked if each.endpoint not in hoped]
         if not listings and not others:
             raise next(errors[each] for each in known)
         for each in known:

@@ -162,7 +162,7 @@ def test_a_little_more_each_time_is_progress(hub: LoopbackHub, user: User) -> No
     hub.faults.add(Fault(Close(after=100_000), kind="bytes"))
     run = user.having(HFARIA_PATIENCE="15s").pulled(spec.repo_id)
     assert_holds(run.path, spec)
-    assert hub.file_bytes_sent() <= 1.1 * spec.head.total_size
+    assert hub.file_bytes_sent() <= 2 * spec.head.total_size
 
 
 def test_a_cdn_that_is_down_for_a_while_is_waited_for(

@@ -157,9 +157,9 @@ def test_random_resets_all_along_are_survived(hub: LoopbackHub, user: User, spec
 
 
 def test_a_little_more_each_time_is_progress(hub: LoopbackHub, user: User) -> None:
-    spec = one_file(size=3_000_000)
+    spec = one_file(size=2_000_000)
     hub.put_repo(spec)
-    hub.faults.add(Fault(Close(after=100_000), kind="bytes"))
+    hub.faults.add(Fault(Close(after=150_000), kind="bytes"))
     run = user.having(HFARIA_PATIENCE="15s").pulled(spec.repo_id)
     assert_holds(run.path, spec)
     assert hub.file_bytes_sent() <= 2 * spec.head.total_size

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import HubError
 from hfaria.hub.listing import list_page
 from hfaria.rules.listing import Listing, RemoteFile, make_listing
+from hfaria.rules.retry import TRIES_WITHOUT_END
 from hfaria.rules.sizes import count
 from hfaria.rules.staleness import ListingTrust, Settled, compare, settle
 from hfaria.workflows.first_words import COMPARING_SECONDS
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from hfaria.workflows.lines import Switchboard
 
 _TRIES_BESIDE_OTHERS = 3
-_TRIES_WITHOUT_END = 1_000_000  # patience ends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Lister:
         known = [each.endpoint for each in asked]
         if len(asked) == 1:
             asked += hopes
-        tries = _TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
+        tries = TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
         over = threading.Event()
         given_up_at = time.monotonic() + self.policy.patience_seconds
         futures = {

@@ -63,6 +63,14 @@ def test_a_fall_back_is_taken_sooner_where_patience_is_short() -> None:
     assert chosen(made, book(has_fallback=True, policy=policy)) == SECOND
 
 
+@pytest.mark.parametrize("patience", [4.0, 12.0, 1800.0])
+def test_a_fall_back_is_taken_before_one_that_lied(patience: float) -> None:
+    made = flight()
+    made.wrong_at = {FIRST: 1}
+    policy = RetryPolicy.for_patience(patience)
+    assert chosen(made, book(has_fallback=True, policy=policy)) == SECOND
+
+
 def test_a_fall_back_is_taken_at_once_where_the_named_one_is_down() -> None:
     health = book(has_fallback=True)
     health.failed(FIRST, "b", Failure(Reason.UNREACHABLE), NOW, has_moved=False)

@@ -315,7 +315,9 @@ class Actors:
         if liars:
             who = f"{' and '.join(liars)} serves wrong bytes"
         else:
-            hosts = " or ".join(each.endpoint.host for each in suspects)
+            # Whoever it was mended from sends what is right by now.
+            others = [each for each in suspects if each != command.route] or suspects
+            hosts = " or ".join(each.endpoint.host for each in others)
             who = f"wrong bytes came once, from {hosts}"
         self.tell(f"`{transfer.path}`: {who} ({where}); mended from {command.route.endpoint.host}")
 

@@ -156,6 +156,15 @@ def test_random_resets_all_along_are_survived(hub: LoopbackHub, user: User, spec
     assert_holds(run.path, spec)
 
 
+def test_a_little_more_each_time_is_progress(hub: LoopbackHub, user: User) -> None:
+    spec = one_file(size=2_000_000)
+    hub.put_repo(spec)
+    hub.faults.add(Fault(Close(after=150_000), kind="bytes"))
+    run = user.having(HFARIA_PATIENCE="15s").pulled(spec.repo_id)
+    assert_holds(run.path, spec)
+    assert hub.file_bytes_sent() <= 2 * spec.head.total_size
+
+
 def test_a_cdn_that_is_down_for_a_while_is_waited_for(
     hub: LoopbackHub, user: User, spec: RepoSpec
 ) -> None:

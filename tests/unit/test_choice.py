@@ -57,6 +57,20 @@ def test_a_fall_back_is_taken_for_more_than_a_little_wait(wait: float, taken: in
     assert chosen(flight(closed={FIRST: wait}), book(has_fallback=True)) == taken
 
 
+def test_a_fall_back_is_taken_sooner_where_patience_is_short() -> None:
+    policy = RetryPolicy.for_patience(12.0)
+    made = flight(closed={FIRST: policy.longest_wait_seconds})
+    assert chosen(made, book(has_fallback=True, policy=policy)) == SECOND
+
+
+@pytest.mark.parametrize("patience", [4.0, 12.0, 1800.0])
+def test_a_fall_back_is_taken_before_one_that_lied(patience: float) -> None:
+    made = flight()
+    made.wrong_at = {FIRST: 1}
+    policy = RetryPolicy.for_patience(patience)
+    assert chosen(made, book(has_fallback=True, policy=policy)) == SECOND
+
+
 def test_a_fall_back_is_taken_at_once_where_the_named_one_is_down() -> None:
     health = book(has_fallback=True)
     health.failed(FIRST, "b", Failure(Reason.UNREACHABLE), NOW, has_moved=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from hfaria.rules.retry import Attempts, RetryPolicy
 
 
@@ -22,7 +24,13 @@ def test_attempts_wait_as_long_as_the_server_asks_but_not_shorter_than_their_own
     assert attempts.wait_after_failure(0.0, 0.0) == 1.0
 
 
-def test_attempts_end_when_the_wait_would_outlast_patience() -> None:
+def test_the_last_attempt_comes_when_patience_ends() -> None:
+    attempts = Attempts(RetryPolicy(patience_seconds=10.0), started_at=0.0)
+    assert attempts.wait_after_failure(9.8, None) == pytest.approx(0.2)
+    assert attempts.wait_after_failure(10.0, None) is None
+
+
+def test_attempts_end_when_the_server_asks_for_more_than_patience() -> None:
     attempts = Attempts(RetryPolicy(patience_seconds=60.0), started_at=100.0)
     assert attempts.wait_after_failure(100.0, 60.0) == 60.0
     assert attempts.wait_after_failure(101.0, 60.0) is None

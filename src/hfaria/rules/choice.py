@@ -58,7 +58,8 @@ def _cost(choice: Choice, flight: Flight, book: RouteBook, now: float) -> float:
     # To compare bytes with those of whoever brought them shows least.
     lies = flight.wrong_at.get(at, 0) + (flight.is_mending and at in flight.served)
     is_useless = flight.useless_at.get(at, 0) >= _CERTAINLY  # once may be chance
-    little = min(_LITTLE_SECONDS, longest)
+    # Also with little patience it is less than a lie, and than the wait for who fails each time.
+    little = min(_LITTLE_SECONDS, longest / 4)
     return (
         wait + little * (book.routes[at].is_fallback + is_dark) + longest * (lies / 2 + is_useless)
     )

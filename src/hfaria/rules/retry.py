@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 LONGEST_STALL_SECONDS = 60.0
 """A transfer without a byte for so long is taken back and asked for anew."""
+TRIES_WITHOUT_END = 1_000_000
+"""So many that patience ends them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,13 @@ class Attempts:
     failures: int = 0
 
     def wait_after_failure(self, now: float, retry_after_seconds: float | None) -> float | None:
-        """Return the seconds to wait before trying again, or None to give up."""
+        """Return the seconds to wait before trying again, or None to give up.
+
+        The last try comes when patience ends, unless the server asks for more.
+        """
         self.failures += 1
-        wait = self.policy.wait_seconds(self.failures)
-        if retry_after_seconds is not None:
-            wait = max(wait, retry_after_seconds)
-        out_of_patience = now + wait - self.started_at > self.policy.patience_seconds
-        if self.failures > self.policy.tries or out_of_patience:
+        named = retry_after_seconds or 0.0
+        left = self.started_at + self.policy.patience_seconds - now
+        if self.failures > self.policy.tries or left <= 0.0 or named > left:
             return None
-        return wait
+        return min(max(self.policy.wait_seconds(self.failures), named), left)

@@ -178,8 +178,8 @@ class Actors:
         transfer = command.transfer
         name = transfer.blob_name
         path = self._direct_path(transfer)
-        self.direct[name] = path.stat().st_size if path.exists() else 0
-        count = self._counter(name, self.direct[name])
+        before = self.direct[name] = path.stat().st_size if path.exists() else 0
+        count = self._counter(name, before)
 
         def on_bytes(held: int) -> None:
             self.direct[name] = held
@@ -195,7 +195,13 @@ class Actors:
             is_cancelled=self.is_cancelled,
             silence_seconds=command.silence_seconds,
         )
-        self.events.put(t.Arrived(name) if failure is None else t.Failed(name, failure))
+        if failure is None:
+            self.events.put(t.Arrived(name))
+            return
+        # However short it was, it may have got on.
+        for held in (before, self.direct[name]):
+            self.events.put(t.Progressed(name, held))
+        self.events.put(t.Failed(name, failure))
 
     def _counter(self, name: str, last: int) -> Callable[[int], None]:
         """Return what takes in a transfer's running total, and tells of it: at once, then rarely.
@@ -312,7 +318,9 @@ class Actors:
         if liars:
             who = f"{' and '.join(liars)} serves wrong bytes"
         else:
-            hosts = " or ".join(each.endpoint.host for each in suspects)
+            # Whoever it was mended from sends what is right by now.
+            others = [each for each in suspects if each != command.route] or suspects
+            hosts = " or ".join(each.endpoint.host for each in others)
             who = f"wrong bytes came once, from {hosts}"
         self.tell(f"`{transfer.path}`: {who} ({where}); mended from {command.route.endpoint.host}")
 

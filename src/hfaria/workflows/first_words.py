@@ -17,6 +17,7 @@ from hfaria.hub.listing import resolve_head
 from hfaria.hub.name_service import says_no_such_host
 from hfaria.report.reporter import SilentReporter
 from hfaria.rules.endpoints import KNOWN_MIRRORS, ORIGIN_URL, Api
+from hfaria.rules.retry import TRIES_WITHOUT_END, Attempts
 from hfaria.rules.sizes import format_seconds
 from hfaria.rules.words import Word, is_outage
 from hfaria.workflows.lines import Race
@@ -173,17 +174,16 @@ class FirstWords:
 
         Whoever starts a pull in the evening, while the line is down, wants it done in the morning.
         """
-        started_at = time.monotonic()
-        rounds = 0
+        longest = min(self.policy.longest_wait_seconds, _LONGEST_WAIT_SECONDS)
+        policy = replace(self.policy, tries=TRIES_WITHOUT_END, longest_wait_seconds=longest)
+        rounds = Attempts(policy, started_at=time.monotonic())
         while True:
             words = ask()
             if not is_outage(words):
                 return words
-            rounds += 1
-            soon = min(self.policy.wait_seconds(rounds), _LONGEST_WAIT_SECONDS)
             named = _soonest_allowed(words)
-            wait = max(soon, named)
-            if time.monotonic() + wait - started_at > self.policy.patience_seconds:
+            wait = rounds.wait_after_failure(time.monotonic(), named)
+            if wait is None:
                 return words
             self._say_wait(named, words)
             time.sleep(wait)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import HubError
 from hfaria.hub.listing import list_page
 from hfaria.rules.listing import Listing, RemoteFile, make_listing
+from hfaria.rules.retry import TRIES_WITHOUT_END
 from hfaria.rules.sizes import count
 from hfaria.rules.staleness import ListingTrust, Settled, compare, settle
 from hfaria.workflows.first_words import COMPARING_SECONDS
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from hfaria.workflows.lines import Switchboard
 
 _TRIES_BESIDE_OTHERS = 3
-_TRIES_WITHOUT_END = 1_000_000  # patience ends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,12 @@ class Lister:
         """
         ordered = sorted(holders, key=lambda each: each.endpoint != self.origin)
         asked, others = ordered[:2], ordered[2:]
-        hoped = {each.endpoint for each in hopes}
+        known = [each.endpoint for each in asked]
         if len(asked) == 1:
             asked += hopes
-        tries = _TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
+        tries = TRIES_WITHOUT_END if is_last and not others else _TRIES_BESIDE_OTHERS
         over = threading.Event()
+        given_up_at = time.monotonic() + self.policy.patience_seconds
         futures = {
             self.switchboard.line(each.configured).ask(
                 partial(self.list_all, each.configured, each.head.commit_hash, over, tries=tries)
@@ -79,10 +80,11 @@ class Lister:
                 listings.append((endpoint, future.result()))
             except HubError as exc:
                 errors[endpoint] = exc
+                if errors.keys() >= set(known):
+                    race.until = given_up_at
                 continue
-            is_compared = any(each.endpoint not in hoped for each in late.values())
+            is_compared = any(each.endpoint in known for each in late.values())
             race.until = time.monotonic() + (COMPARING_SECONDS if is_compared else 0.0)
-        known = [each.endpoint for each in asked if each.endpoint not in hoped]
         if not listings and not others:
             raise next(errors[each] for each in known)
         for each in known:

@@ -42,6 +42,7 @@ from support.trees import assert_clean
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hfaria.rules.bundle_plan import Stick
     from hfaria.workflows.bundle_request import StickWanted
     from support.bundles import Writer
     from support.cli import User
@@ -94,6 +95,24 @@ def test_many_small_files_take_one_pack_on_exfat(writer: Writer, tmp_path: Path)
         (bag,) = writer.create([MANY, TWO], [stick.place], **options).bags
         assert_valid(bag)
         assert len(list((bag / "data/pool/packs").iterdir())) == 1
+
+
+def test_a_finished_stick_that_is_pulled_out_after_the_first_look_is_gone(
+    writer: Writer, tmp_path: Path
+) -> None:
+    with stick_of("exfat", tmp_path) as stick:
+        (bag,) = writer.create([SHARDS], [stick.place], probe=stick.probe).bags
+
+        def probe_and_pull(place: Path) -> Stick:
+            found = stick.probe(place)
+            stick.pull_out()
+            return found
+
+        if stick.is_real:
+            with pytest.raises(StickGone):
+                writer.create([SHARDS], [stick.place], probe=probe_and_pull)
+            stick.mount()
+        assert_valid(bag)
 
 
 def test_a_stick_that_is_pulled_out_is_finished_when_it_is_back(

@@ -167,11 +167,14 @@ class _Creation:
 
     def _is_spent(self, recorded: RecordedPlan, bundle: Bundle) -> bool:
         """Tell whether all its sticks are done and others are named now: another copy is wanted."""
-        return recorded.is_finished and not any(
-            (place / bag_name(bundle.set_id, stick.number)).exists()
-            for place in self.request.places
-            for stick in recorded.sticks
-        )
+        if not recorded.is_finished:
+            return False
+        for place in self.request.places:
+            bags = [place / bag_name(bundle.set_id, stick.number) for stick in recorded.sticks]
+            with stick_errors(place):
+                if any(bag.exists() for bag in bags):
+                    return False
+        return True
 
     def _stop_if_refused(self, draft: Draft, on_plan: Callable[[Draft], None]) -> None:
         if draft.problems:

@@ -100,6 +100,45 @@ def test_one_that_lied_is_asked_when_the_other_takes_longer_each_time(times: int
     assert chosen(made, book()) == FIRST
 
 
+@pytest.mark.parametrize("patience", [12.0, 1800.0])
+def test_one_that_lied_once_is_asked_before_one_that_keeps_silent_for_good(patience: float) -> None:
+    policy = RetryPolicy.for_patience(patience)
+    made = flight()
+    made.wrong_at = {SECOND: 1}
+    made.is_mending = True
+    made.served = {SECOND}
+    made.last_failures = {FIRST: Failure(Reason.TIMEOUT)}
+    silent, taken = 0.0, FIRST
+    for times in range(1, 9):
+        silent += policy.silence_seconds(times - 1)
+        made.failures_at = {FIRST: times}
+        taken = chosen(made, book(has_fallback=True, policy=policy))
+        if taken == SECOND:
+            break
+    assert taken == SECOND
+    assert silent < 0.8 * patience
+
+
+def test_nobody_queues_behind_those_who_try_a_silent_one_in_vain() -> None:
+    health = book(has_fallback=True)
+    made = flight()
+    made.wrong_at = {SECOND: 1}
+    assert chosen(made, health) == FIRST
+    health.failed(FIRST, "b", Failure(Reason.UNREACHABLE), NOW, has_moved=False)
+    for _ in range(3):
+        health.take(FIRST, "b")
+        health.failed(FIRST, "b", Failure(Reason.TIMEOUT), NOW, has_moved=False)
+    health.reachable(FIRST, NOW)
+    assert chosen(made, health) == SECOND
+
+
+def test_one_silence_may_be_chance() -> None:
+    made = flight()
+    made.last_failures = {FIRST: Failure(Reason.TIMEOUT)}
+    made.failures_at = {FIRST: 1}
+    assert chosen(made, book(has_fallback=True)) == FIRST
+
+
 def test_bytes_are_compared_with_whoever_did_not_bring_them() -> None:
     made = flight(closed={SECOND: 1.0})
     made.served = {FIRST}

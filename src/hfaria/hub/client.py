@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ from hfaria.rules.proxies import Proxies, Proxy
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from hfaria.hub.limits import Allowance
@@ -98,10 +100,16 @@ class HubClient:
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: list[httpx.Client] = field(default_factory=list)
-    _trust: ssl.SSLContext | None = None
+    _trust: Future[ssl.SSLContext] = field(init=False)
     _token: Secret | None = None
     _token_is_known: bool = False
     _refused_at: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # Reading a bundle takes as long as what else is done before the first request.
+        pool = ThreadPoolExecutor(1, "hfaria-trust")
+        self._trust = pool.submit(trust, self.ca_bundle)
+        pool.shutdown(wait=False)
 
     def http(self, url: str, endpoint: Endpoint) -> httpx.Client:
         """Return this thread's connections by the way to ``url``, made at its first request there.
@@ -126,14 +134,11 @@ class HubClient:
             "user-agent": f"{self.user_agent}; hf_hub/{huggingface_hub.__version__}",
             "accept-encoding": "identity",  # sizes on the wire are sizes of files
         }
-        with self._lock:
-            if self._trust is None:
-                self._trust = trust(self.ca_bundle)
         return httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect),
             follow_redirects=False,
-            verify=self._trust,
+            verify=self._trust.result(),
             proxy=self._way_through(proxy),
             trust_env=False,  # which proxy, is decided above
         )
@@ -142,7 +147,7 @@ class HubClient:
         if proxy is None:
             return None
         # One that is reached by TLS is trusted as endpoints are.
-        context = self._trust if proxy.scheme == "https" else None
+        context = self._trust.result() if proxy.scheme == "https" else None
         return httpx.Proxy(proxy.reveal_url(), ssl_context=context)
 
     def leave(self) -> None:

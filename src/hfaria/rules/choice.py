@@ -58,8 +58,19 @@ def _cost(choice: Choice, flight: Flight, book: RouteBook, now: float) -> float:
     # To compare bytes with those of whoever brought them shows least.
     lies = flight.wrong_at.get(at, 0) + (flight.is_mending and at in flight.served)
     is_useless = flight.useless_at.get(at, 0) >= _CERTAINLY  # once may be chance
+    wait += _vain_seconds(flight, at, book)
     # Also with little patience it is less than a lie, and than the wait for who fails each time.
     little = min(_LITTLE_SECONDS, longest / 4)
     return (
         wait + little * (book.routes[at].is_fallback + is_dark) + longest * (lies / 2 + is_useless)
     )
+
+
+def _vain_seconds(flight: Flight, at: int, book: RouteBook) -> float:
+    """Return how long a route was waited for in vain, if it kept silent more than once."""
+    failure = flight.last_failures.get(at)
+    is_silence = failure is not None and failure.reason.is_silence
+    times = max(flight.failures_at.get(at, 0) if is_silence else 0, book.silent_trials(at))
+    if times < _CERTAINLY:
+        return 0.0
+    return sum(map(book.policy.silence_seconds, range(times)))

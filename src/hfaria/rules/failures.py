@@ -34,7 +34,13 @@ class Reason(enum.Enum):
         """Whether asking the same endpoint again can't help."""
         return self in _FINAL
 
+    @property
+    def is_silence(self) -> bool:
+        """Whether time went by and nothing came."""
+        return self in _SILENCES
 
+
+_SILENCES = frozenset({Reason.TIMEOUT, Reason.STALLED})
 _FINAL = frozenset({Reason.DENIED, Reason.NOT_FOUND, Reason.REFUSED, Reason.UNTRUSTED})
 
 

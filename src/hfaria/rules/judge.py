@@ -135,7 +135,7 @@ class Judge:
         wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
         if failure.retry_after_seconds is not None:
             wait = max(wait, failure.retry_after_seconds)
-        if failure.reason in {Reason.STALLED, Reason.TIMEOUT}:
+        if failure.reason.is_silence:
             stalls = flight.stalls_at[flight.route] = flight.stalls_at.get(flight.route, 0) + 1
             if stalls >= _MOST_STALLS and has_others:
                 wait = self.policy.longest_wait_seconds  # though each time a few bytes came

@@ -32,6 +32,17 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of the transfers."""
+
+    failed: tuple[FailedFile, ...]
+    bytes_fetched: int
+    retries: int
+    endpoints: tuple[str, ...]
+    waits: tuple[Wait, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a pull did; ``bytes_fetched`` counts what came over the network in this run."""
 

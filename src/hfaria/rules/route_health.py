@@ -235,6 +235,11 @@ class RouteBook:
         """Return a route's place in the order."""
         return self._places.get(route)
 
+    def silent_trials(self, index: int) -> int:
+        """Return how often in a row a route that is down was tried and kept silent."""
+        health = self._health[index]
+        return health.trials if health.is_down and health.why.reason.is_silence else 0
+
     def is_back(self, index: int, now: float) -> bool:
         """Tell whether the route was just seen to be in reach again."""
         return now < self._health[index].back_until

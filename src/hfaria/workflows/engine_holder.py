@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from importlib import import_module
-from threading import Thread
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hfaria.engine.attached import AttachedDaemon
 from hfaria.engine.daemon import EngineBinary, ManagedDaemon, find_engine, load_tunables
+from hfaria.engine.mover import Mover
 from hfaria.engine.rpc import ANSWER_SECONDS
 from hfaria.errors import EngineError
 from hfaria.redact import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from concurrent.futures import Future
 
     from hfaria.cache.store import Store
+    from hfaria.engine.bridge import Bridge
     from hfaria.engine.mover import Daemon
     from hfaria.report.reporter import Reporter
     from hfaria.settings import Settings
 
 
-def prepare_engine() -> None:
-    """Import what speaks to a daemon, in a thread: it takes as long as asking for a listing."""
-    Thread(target=import_module, args=("hfaria.engine.transport",), daemon=True).start()
+@contextmanager
+def open_mover(
+    settings: Settings, reporter: Reporter, store: Store, *, begins_now: bool
+) -> Iterator[Mover]:
+    """Open what moves a pull's blobs, with the engine it needs; ``begins_now`` starts that, too.
+
+    Raises `EngineNotFound` before anything is fetched in vain.
+    """
+    engine = EngineHolder(settings, reporter, store)
+    bridge = _open_bridge(settings)
+    try:
+        if begins_now:
+            engine.check()
+            engine.start_early()
+        yield Mover(
+            partials=store.workspace.partials.absolute(),
+            start=engine.start,
+            connections=settings.connections,
+            scope=str(store.workspace.root.absolute()),
+            bridge=bridge,
+        )
+        engine.close(is_idle=True)
+    finally:
+        engine.close()
+        if bridge is not None:
+            bridge.close()
+
+
+def _open_bridge(settings: Settings) -> Bridge | None:
+    if not settings.proxies.need_bridge:
+        return None
+    from hfaria.engine.bridge import Bridge  # noqa: PLC0415 - with asyncio, and rarely needed
+
+    return Bridge(ca_bundle=settings.engine_ca_bundle)
 
 
 class EngineHolder:

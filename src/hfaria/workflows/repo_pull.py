@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from hfaria.cache.adoption import take_partials
 from hfaria.cache.filesystem import probe
 from hfaria.cache.store import hold_pull_lock
-from hfaria.engine.mover import Mover
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
 from hfaria.rules.layout import RepoLayout
@@ -23,7 +22,7 @@ from hfaria.rules.preflight import (
     find_other_problems,
     find_problems,
 )
-from hfaria.rules.receipt import CorruptPull, FailedFile, PartialPull, Receipt
+from hfaria.rules.receipt import CorruptPull, FailedFile, Outcome, PartialPull, Receipt
 from hfaria.rules.retry import RetryPolicy
 from hfaria.rules.selection import Selection
 from hfaria.rules.sizes import count, format_size
@@ -32,15 +31,14 @@ from hfaria.rules.window import Window
 from hfaria.workflows.access import find_catalogue, open_store
 from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
-from hfaria.workflows.engine_holder import EngineHolder, prepare_engine
+from hfaria.workflows.early import import_early
 from hfaria.workflows.patience import patiently
-from hfaria.workflows.transfer import Outcome, TransferRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hfaria.engine.bridge import Bridge
+    from hfaria.engine.mover import Mover
     from hfaria.hub.client import HubClient
     from hfaria.redact import Secret
     from hfaria.report.reporter import Reporter
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
     from hfaria.rules.lock import LockedRepo
     from hfaria.rules.spec import RepoSpec
     from hfaria.settings import Settings
+    from hfaria.workflows import transfer
 
 
 NOTHING_DONE = Outcome((), 0, 0, ())
@@ -146,7 +145,7 @@ class RepoPull:
     def run(self) -> Receipt:
         """Do all of it, one stage after the other."""
         if not self.store.root.exists():  # then there is something to fetch
-            prepare_engine()
+            import_early()
         catalogue = self.catalogue()
         plan = self.plan(catalogue)
         if not plan.files:
@@ -265,7 +264,7 @@ class RepoPull:
         plan: Plan,
         catalogue: Catalogue,
         bandwidth_of: Callable[[Mover], Bandwidth] | None = None,
-    ) -> Iterator[TransferRun]:
+    ) -> Iterator[transfer.TransferRun]:
         """Make ready what the plan's transfers need, and put it away; the lock has to be held.
 
         ``bandwidth_of`` a mover is what holds it to a rate, where others share that rate.
@@ -283,23 +282,16 @@ class RepoPull:
                 policy=self.policy,
                 reporter=self.reporter,
             )
-        engine = EngineHolder(self.settings, self.reporter, self.store)
-        bridge = self._bridge()
-        try:
-            if any(map(self.window.is_large, plan.transfers)):
-                engine.check()
-                engine.start_early()
+        # Slow to import; `early` does it while the listing is on its way.
+        from hfaria.workflows.engine_holder import open_mover  # noqa: PLC0415
+        from hfaria.workflows.transfer import TransferRun  # noqa: PLC0415
+
+        is_large = any(map(self.window.is_large, plan.transfers))
+        with open_mover(self.settings, self.reporter, self.store, begins_now=is_large) as mover:
             needs_bytes = plan.transfers or plan.reused  # a copy may turn out to be no good
             routes = self._cataloguer.routes(catalogue) if needs_bytes else ()
             selection = self.request.selection if self.request.is_wish else None
             self.store.prepare(catalogue.listing, selection)
-            mover = Mover(
-                partials=self.store.workspace.partials.absolute(),
-                start=engine.start,
-                connections=self.settings.connections,
-                scope=str(self.store.workspace.root.absolute()),
-                bridge=bridge,
-            )
             yield TransferRun(
                 plan=plan,
                 routes=routes,
@@ -312,18 +304,6 @@ class RepoPull:
                 window=self.window,
                 replace=self.request.refetch,
             )
-            engine.close(is_idle=True)
-        finally:
-            engine.close()
-            if bridge is not None:
-                bridge.close()
-
-    def _bridge(self) -> Bridge | None:
-        if not self.settings.proxies.need_bridge:
-            return None
-        from hfaria.engine.bridge import Bridge  # noqa: PLC0415 - with asyncio, and rarely needed
-
-        return Bridge(ca_bundle=self.settings.engine_ca_bundle)
 
     def _own_bandwidth(self, mover: Mover) -> Bandwidth:
         schedule = self.settings.rate_schedule

@@ -13,7 +13,7 @@ from hfaria.errors import EngineLost, StoreError
 from hfaria.rules import transfers as t
 from hfaria.rules.failures import Reason
 from hfaria.rules.progress import ActiveTransfer, Progress, RateMeter
-from hfaria.rules.receipt import FailedFile, Wait
+from hfaria.rules.receipt import FailedFile, Outcome, Wait
 from hfaria.rules.scheduler import Scheduler
 from hfaria.rules.sizes import format_seconds
 from hfaria.workflows.actors import Actors
@@ -40,17 +40,6 @@ _GATHER_SECONDS = 0.03
 _ON_ITS_HEELS_SECONDS = 0.003
 _SOON_SECONDS = 1.5
 _LITTLE = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of the transfers."""
-
-    failed: tuple[FailedFile, ...]
-    bytes_fetched: int
-    retries: int
-    endpoints: tuple[str, ...]
-    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(slots=True)

@@ -84,6 +84,17 @@ def test_one_that_nobody_can_connect_to_is_not_tried_for_the_sake_of_a_little_wa
     assert chosen(flight(closed={FIRST: 4.0}), health) == SECOND
 
 
+def test_those_that_stay_dark_are_left_for_one_that_had_something_else() -> None:
+    health = book()
+    made = flight()
+    made.useless_at = {FIRST: 2}
+    assert chosen(made, health) == SECOND
+    for _ in range(12):
+        go_down(health, SECOND)
+        health.take(SECOND, "b")
+    assert chosen(made, health) == FIRST
+
+
 def test_one_that_can_be_connected_to_again_is_tried_before_others_are_waited_for() -> None:
     health = book()
     go_down(health, SECOND)

@@ -55,6 +55,7 @@ def _cost(choice: Choice, flight: Flight, book: RouteBook, now: float) -> float:
     at, longest = choice.route, book.policy.longest_wait_seconds
     wait = 0.0 if choice.why is UNPROVEN else max(0.0, choice.opens_at - now)
     is_dark = book.is_down(at) and (wait > 0.0 or book.is_out_of_reach(at))
+    darkness = max(1, book.trials(at)) if is_dark else 0
     # To compare bytes with those of whoever brought them shows least.
     lies = flight.wrong_at.get(at, 0) + (flight.is_mending and at in flight.served)
     is_useless = flight.useless_at.get(at, 0) >= _CERTAINLY  # once may be chance
@@ -62,7 +63,7 @@ def _cost(choice: Choice, flight: Flight, book: RouteBook, now: float) -> float:
     # Also with little patience it is less than a lie, and than the wait for who fails each time.
     little = min(_LITTLE_SECONDS, longest / 4)
     return (
-        wait + little * (book.routes[at].is_fallback + is_dark) + longest * (lies / 2 + is_useless)
+        wait + little * (book.routes[at].is_fallback + darkness) + longest * (lies / 2 + is_useless)
     )
 
 

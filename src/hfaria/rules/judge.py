@@ -131,8 +131,9 @@ class Judge:
 
     def _wait_seconds(self, flight: Flight, failure: Failure, *, has_others: bool) -> float:
         """Return how long others are preferred; where there are none, this is the wait."""
-        count = self._count(flight, flight.route)
-        wait = 0.0 if flight.has_moved and count == 1 else self.policy.wait_seconds(count)
+        # One that brought bytes is asked at once for more, and no longer waited for than before.
+        count = 0 if flight.has_moved else self._count(flight, flight.route)
+        wait = self.policy.wait_seconds(count)
         if failure.retry_after_seconds is not None:
             wait = max(wait, failure.retry_after_seconds)
         if failure.reason.is_silence:

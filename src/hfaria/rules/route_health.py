@@ -235,6 +235,10 @@ class RouteBook:
         """Return a route's place in the order."""
         return self._places.get(route)
 
+    def trials(self, index: int) -> int:
+        """Return how often in a row a route was tried in vain since it went down."""
+        return self._health[index].trials
+
     def silent_trials(self, index: int) -> int:
         """Return how often in a row a route that is down was tried and kept silent."""
         health = self._health[index]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 3.0
 _SHORTEST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 3.0
-_PAUSE_SHARE = 0.01
+_PAUSE_SHARE = 0.005
 _TICK_SECONDS = 0.1
 _PORTS = {"http": 80, "https": 443}
 
@@ -32,9 +32,9 @@ def wait_until_reachable(
 ) -> None:
     """Return when a connection succeeds; raises `InterruptedError` when cancelled.
 
-    A connection costs an endpoint next to nothing, so the pauses between them are a hundredth of
+    A connection costs an endpoint next to nothing, so the pauses between them are half a percent of
     the time that it is gone already: an outage is noticed to be over within 1 % of its length, and
-    one of an hour takes no more than a minute's outage. Behind a proxy it takes a request to know.
+    a long one takes few more connections than a short one. Behind a proxy it takes a request.
     """
     _sleep(after_seconds, is_cancelled)
     started_at = time.monotonic()

@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.05
 _MARGIN_SECONDS = 12.0
 # What is to be fetched takes less than ten; the rest is for waits, slow machines, and sources
 # that keep silent after each 100 kB, all of them: that is slow, and still no reason to give up.
-_LONGEST_SECONDS = 240.0
+_LONGEST_SECONDS = 600.0
 _ORPHAN_SECONDS = 6.0
 _LINES_SHOWN = 20
 _GAVE_UP = frozenset({3, 4, 5})

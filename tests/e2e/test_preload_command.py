@@ -20,8 +20,8 @@ from loopback_hub import (
     Close,
     Fault,
     Generated,
+    Hangup,
     Lacks,
-    Refuse,
     Reset,
     Shape,
     Status,
@@ -346,7 +346,7 @@ def test_a_repo_whose_source_is_out_of_reach_does_not_hold_up_the_others(
     text = project.manifest.read_text(encoding="utf-8")
     endpoint = f'priority = 1\nendpoint = "{hub.url("mirror")}"'
     project.manifest.write_text(text.replace("priority = 1", endpoint), encoding="utf-8")
-    outage = Fault(Refuse(after=1 * MB), site="mirror")
+    outage = Fault(Hangup(), site="mirror", kind="resolve")  # its listing is known, no more
     hub.faults.add(outage)
     running = project.user.start(
         "preload", str(project.manifest), "--no-origin", "--patience", "forever"

@@ -31,7 +31,6 @@ from hfaria.rules.window import Window
 from hfaria.workflows.access import find_catalogue, open_store
 from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
-from hfaria.workflows.early import import_early
 from hfaria.workflows.patience import patiently
 
 if TYPE_CHECKING:
@@ -144,8 +143,6 @@ class RepoPull:
 
     def run(self) -> Receipt:
         """Do all of it, one stage after the other."""
-        if not self.store.root.exists():  # then there is something to fetch
-            import_early()
         catalogue = self.catalogue()
         plan = self.plan(catalogue)
         if not plan.files:
@@ -282,7 +279,7 @@ class RepoPull:
                 policy=self.policy,
                 reporter=self.reporter,
             )
-        # Slow to import; `early` does it while the listing is on its way.
+        # Slow to import, and not needed where everything is in place.
         from hfaria.workflows.engine_holder import open_mover  # noqa: PLC0415
         from hfaria.workflows.transfer import TransferRun  # noqa: PLC0415
 

@@ -316,11 +316,10 @@ class Engine:
     def _statuses(self, answer: Any) -> tuple[TransferStatus, ...]:  # noqa: ANN401 - JSON
         if isinstance(answer, RpcRefused):
             raise EngineLost(f"the engine refuses to answer: {answer.message}")
-        ours = {name: gid for gid, name in self._names.items()}
-        statuses = (
-            _read_status({**each, "gid": ours.get(each["gid"], each["gid"])}) for each in answer
+        ours = {self._names.get(gid, gid): gid for gid in self._own}
+        return tuple(
+            _read_status(each, ours[each["gid"]]) for each in answer if each["gid"] in ours
         )
-        return tuple(each for each in statuses if each.gid in self._own)
 
     def _many(self, method: str, parameters: Sequence[list[Any]]) -> list[Any]:
         answers: list[Any] = []
@@ -377,9 +376,9 @@ def _read_answer(answer: Any) -> Any:  # noqa: ANN401 - JSON
     raise EngineLost("the engine answers with something else than was asked")
 
 
-def _read_status(fields: Mapping[str, str]) -> TransferStatus:
+def _read_status(fields: Mapping[str, str], gid: str) -> TransferStatus:
     return TransferStatus(
-        gid=fields["gid"],
+        gid=gid,
         status=fields["status"],
         completed_length=int(fields.get("completedLength", 0)),
         total_length=int(fields.get("totalLength", 0)),

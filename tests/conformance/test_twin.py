@@ -49,6 +49,17 @@ def hf_download(hub: LoopbackHub, spec: RepoSpec, cache: Path, revision: str | N
     )
 
 
+def hf_download_to_folder(hub: LoopbackHub, spec: RepoSpec, folder: Path) -> None:
+    # Without a cache named, a ref would be written to that of whoever runs the tests.
+    snapshot_download(
+        spec.repo_id,
+        local_dir=folder,
+        endpoint=hub.url("origin"),
+        token=False,
+        cache_dir=folder.with_name("unused"),
+    )
+
+
 def pull(user: User, spec: RepoSpec, *arguments: str) -> Path:
     return user.pulled(spec.repo_id, "--repo-type", spec.repo_type, *arguments).path
 
@@ -148,13 +159,7 @@ def test_a_local_dir_is_the_twin(hub: LoopbackHub, user: User, tmp_path: Path) -
     spec = TWINS["model"]
     hub.put_repo(spec)
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
-    snapshot_download(
-        spec.repo_id,
-        local_dir=theirs,
-        endpoint=hub.url("origin"),
-        token=False,
-        cache_dir=tmp_path / "unused",
-    )
+    hf_download_to_folder(hub, spec, theirs)
     run = user.pulled(spec.repo_id, "--local-dir", str(ours))
     assert run.path == ours
     left, right = (_without_times(tree_of(root)) for root in (ours, theirs))
@@ -183,13 +188,7 @@ def test_hf_fetches_nothing_into_a_local_dir_that_was_pulled(
     user.pulled(spec.repo_id, "--local-dir", str(folder))
     before = tree_of(folder)
     hub.reset_records()
-    snapshot_download(
-        spec.repo_id,
-        local_dir=folder,
-        endpoint=hub.url("origin"),
-        token=False,
-        cache_dir=tmp_path / "unused",
-    )
+    hf_download_to_folder(hub, spec, folder)
     assert hub.file_bytes_sent() == 0
     assert hub.requests(kind="resolve") == ()
     assert _without_times(tree_of(folder)) == _without_times(before)
@@ -199,13 +198,7 @@ def test_a_local_dir_goes_on_where_hf_ended(hub: LoopbackHub, user: User, tmp_pa
     spec = TWINS["model"]
     hub.put_repo(spec)
     folder = tmp_path / "plain"
-    snapshot_download(
-        spec.repo_id,
-        local_dir=folder,
-        endpoint=hub.url("origin"),
-        token=False,
-        cache_dir=tmp_path / "unused",
-    )
+    hf_download_to_folder(hub, spec, folder)
     hub.reset_records()
     user.pulled(spec.repo_id, "--local-dir", str(folder))
     assert hub.file_bytes_sent() == 0

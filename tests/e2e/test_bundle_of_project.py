@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from hfaria.rules.listing_digest import digest_of_files, digest_of_set
 from loopback_hub import AlterListing, Fault, Generated, repo
 from support.bundles import MIB, assert_valid, assert_whole, documents, stick_folders
 from support.cli import refused, wait_until
+from support.projects import Project
 from support.trees import assert_clean
 
 if TYPE_CHECKING:
@@ -69,26 +69,12 @@ EXPECTED = {
 }
 
 
-@dataclass(frozen=True)
-class Project:
-    """A folder with a manifest, and somebody who carries its repos away."""
+class CarriedProject(Project):
+    """A project whose repos are carried away."""
 
-    folder: Path
-    user: User
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "hfaria.toml"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "hfaria.lock"
-
-    def locked(self, *arguments: str) -> str:
+    def digest(self, *arguments: str) -> str:
         """Lock it; return the digest over all of it."""
-        run = self.user.run("lock", "--manifest", str(self.manifest), "--digest", *arguments)
-        assert run.code == 0, run.stderr
-        return run.stdout.strip()
+        return self.locked("--digest", *arguments).stdout.strip()
 
     def create(self, *arguments: str) -> Run:
         return self.user.run("bundle", "create", *arguments)
@@ -101,10 +87,10 @@ class Project:
 
 
 @pytest.fixture
-def project(hub: LoopbackHub, user: User, tmp_path: Path) -> Project:
+def project(hub: LoopbackHub, user: User, tmp_path: Path) -> CarriedProject:
     for spec in (CHAT, SPEECH, TTS):
         hub.put_repo(spec)
-    made = Project(tmp_path / "project", user)
+    made = CarriedProject(tmp_path / "project", user)
     made.folder.mkdir()
     made.manifest.write_text(MANIFEST, encoding="utf-8")
     return made
@@ -145,10 +131,10 @@ def digest_of_cache(cache: Path, lock: Path) -> str:
 
 
 def test_a_locks_bundle_gives_the_digest_that_a_preload_gives(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    digest = project.locked()
+    digest = project.digest()
     # What the branches name by now is of no interest, and nobody is asked about it.
     hub.put_repo(TTS.with_commit({"config.json": b'{"version": 2}'}))
     hub.reset_records()
@@ -178,11 +164,11 @@ def test_a_locks_bundle_gives_the_digest_that_a_preload_gives(
 
 
 def test_the_target_proves_without_a_network_that_it_holds_what_is_locked(
-    project: Project, tmp_path: Path
+    project: CarriedProject, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
     target = tmp_path / "target"
-    digest = project.locked()
+    digest = project.digest()
     imported(project.user, project.created("--lock", str(project.lock), "--to", str(place)), target)
     offline = project.user.having(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(target))
     verified = offline.run("verify", "--lock", str(project.lock))
@@ -199,18 +185,18 @@ def test_the_target_proves_without_a_network_that_it_holds_what_is_locked(
 
 
 def test_the_next_month_brings_only_what_the_lock_moved_on_to(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     first, second = stick_folders(tmp_path, 2)
     target, inventory = tmp_path / "target", tmp_path / "inventory.json"
-    project.locked()
+    project.digest()
     lock = str(project.lock)
     imported(project.user, project.created("--lock", lock, "--to", str(first)), target)
     written = project.user.run("inventory", "--cache", str(target), "-o", str(inventory))
     assert written.code == 0, written.stderr
     files = {file.path: file.content for file in TTS.head.files}
     hub.put_repo(TTS.with_commit({**files, "config.json": b'{"version": 2}'}))
-    digest = project.locked("--upgrade")
+    digest = project.digest("--upgrade")
     bag = project.created("--lock", lock, "--to", str(second), "--base", str(inventory))
     bundle, _ = documents(bag)
     assert [item.size for item in bundle.objects.values()] == [len(b'{"version": 2}')]
@@ -223,10 +209,10 @@ def test_the_next_month_brings_only_what_the_lock_moved_on_to(
 
 
 def test_a_listing_that_is_not_the_locked_one_stops_before_any_byte(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    project.locked()
+    project.digest()
     text = project.lock.read_text(encoding="utf-8")
     good = load_lock(project.lock)
     assert good is not None
@@ -240,10 +226,10 @@ def test_a_listing_that_is_not_the_locked_one_stops_before_any_byte(
 
 
 def test_a_hub_that_lies_about_a_locked_commit_is_refused(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    project.locked()
+    project.digest()
     lie = AlterListing("config.json", field_name="path", value="evil.json")
     hub.faults.add(Fault(lie, kind="tree", path="*org/tts*"))
     for flags in (("--lock", str(project.lock)), ("--manifest", str(project.manifest))):
@@ -253,10 +239,10 @@ def test_a_hub_that_lies_about_a_locked_commit_is_refused(
 
 
 def test_a_manifest_is_taken_as_a_preload_takes_it(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    project.locked()
+    project.digest()
     locked = project.lock.read_bytes()
     newer = TTS.with_commit({"config.json": b'{"version": 2}', "model.safetensors": b"new"})
     hub.put_repo(newer)
@@ -274,7 +260,7 @@ def test_a_manifest_is_taken_as_a_preload_takes_it(
     assert project.lock.read_bytes() == locked
 
 
-def test_groups_and_endpoints_of_a_manifest_count(project: Project, tmp_path: Path) -> None:
+def test_groups_and_endpoints_of_a_manifest_count(project: CarriedProject, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
     bag = project.created(
         "--manifest", str(project.manifest), "--group", "serve", "--to", str(place)
@@ -289,9 +275,9 @@ def test_groups_and_endpoints_of_a_manifest_count(project: Project, tmp_path: Pa
     assert len(named.document["repos"]) == 3
 
 
-def test_the_names_of_the_files_need_not_be_given(project: Project, tmp_path: Path) -> None:
+def test_the_names_of_the_files_need_not_be_given(project: CarriedProject, tmp_path: Path) -> None:
     (place,) = stick_folders(tmp_path, 1)
-    project.locked()
+    project.digest()
     command = ["-m", "hfaria", "bundle", "create"]
     program = (
         "import os, subprocess, sys\n"
@@ -306,13 +292,13 @@ def test_the_names_of_the_files_need_not_be_given(project: Project, tmp_path: Pa
 
 
 def test_an_interrupted_run_of_a_lock_goes_on_with_its_own_journal(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
     big = repo("org/big", {"model.safetensors": Generated(9, 48 * MIB), "b.txt": b"1"})
     hub.put_repo(big)
     project.manifest.write_text(f'{MANIFEST}\n[[repo]]\nid = "org/big"\n', encoding="utf-8")
-    project.locked()
+    project.digest()
     project.user.run("preload", str(project.manifest), "-q")
     command = ["bundle", "create", "--lock", str(project.lock), "--to", str(place)]
     running = project.user.start(*command)
@@ -334,12 +320,12 @@ def test_an_interrupted_run_of_a_lock_goes_on_with_its_own_journal(
 
 
 def test_repos_may_be_named_beside_a_lock(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
     extra = repo("org/extra", {"a.json": b"{}", "b.bin": b"1"})
     hub.put_repo(extra)
-    project.locked()
+    project.digest()
     lock = ["--lock", str(project.lock), "--to", str(place)]
     bag = project.created("org/extra", *lock, "--include", "*.json")
     assert paths_of(documents(bag)[0]) == {**EXPECTED, "org/extra": ["a.json"]}
@@ -350,7 +336,7 @@ def test_repos_may_be_named_beside_a_lock(
 
 
 def test_one_commit_under_two_names_is_carried_once_with_the_files_of_both(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: CarriedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     (place,) = stick_folders(tmp_path, 1)
     spec = repo("org/two", {"a[1].txt": b"1", "b.txt": b"2", "c.txt": b"3"}, pull_requests={1: 0})
@@ -360,7 +346,7 @@ def test_one_commit_under_two_names_is_carried_once_with_the_files_of_both(
         '[[repo]]\nid = "org/two"\nrevision = "refs/pr/1"\ninclude = ["b*"]\n',
         encoding="utf-8",
     )
-    digest = project.locked()
+    digest = project.digest()
     bag = project.created("--lock", str(project.lock), "--to", str(place))
     bundle, _ = documents(bag)
     (carried,) = bundle.repos

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from loopback_hub import (
 )
 from loopback_hub.repos import stored_file
 from support.cli import refused, user_of, wait_until
+from support.projects import Project
 from support.trees import assert_clean, assert_holds, assert_nothing_left, tree_of
 
 if TYPE_CHECKING:
@@ -74,20 +74,8 @@ type = "dataset"
 """
 
 
-@dataclass(frozen=True)
-class Project:
-    """A folder with a manifest, and somebody who preloads it."""
-
-    folder: Path
-    user: User
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "hfaria.toml"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "hfaria.lock"
+class PreloadedProject(Project):
+    """A project whose repos are preloaded."""
 
     def preload(self, *arguments: str) -> Run:
         return self.user.run("preload", str(self.manifest), *arguments)
@@ -97,35 +85,30 @@ class Project:
         assert run.code == 0, run.stderr
         return run
 
-    def locked(self, *arguments: str) -> Run:
-        run = self.user.run("lock", "--manifest", str(self.manifest), *arguments)
-        assert run.code == 0, run.stderr
-        return run
-
     def snapshot(self, spec: RepoSpec) -> Path:
         name = spec.repo_id.replace("/", "--")
         return self.user.cache / f"{spec.repo_type}s--{name}" / "snapshots" / spec.commit_id
 
 
 @pytest.fixture
-def project(hub: LoopbackHub, user: User, tmp_path: Path) -> Project:
+def project(hub: LoopbackHub, user: User, tmp_path: Path) -> PreloadedProject:
     for spec in SET:
         hub.put_repo(spec)
-    made = Project(tmp_path, user)
+    made = PreloadedProject(tmp_path, user)
     made.manifest.write_text(MANIFEST, encoding="utf-8")
     return made
 
 
-def second_machine(project: Project, hub: LoopbackHub, folder: Path) -> Project:
+def second_machine(project: PreloadedProject, hub: LoopbackHub, folder: Path) -> PreloadedProject:
     """Return a project with the same two files, and nothing else, somewhere else."""
     folder.mkdir()
-    other = Project(folder, user_of(hub, folder / "home"))
+    other = PreloadedProject(folder, user_of(hub, folder / "home"))
     other.manifest.write_bytes(project.manifest.read_bytes())
     other.lock.write_bytes(project.lock.read_bytes())
     return other
 
 
-def digest_on_disk(project: Project, specs: tuple[RepoSpec, ...]) -> str:
+def digest_on_disk(project: PreloadedProject, specs: tuple[RepoSpec, ...]) -> str:
     """Compute the set's digest from the bytes that readers see, as the reference describes it."""
     entries = []
     for spec in specs:
@@ -168,7 +151,7 @@ def moved_on(spec: RepoSpec, number: int) -> RepoSpec:
 
 
 def test_one_run_brings_every_repo_and_what_they_share_once(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     run = project.preloaded("--json")
     document = run.document
@@ -188,7 +171,7 @@ def test_one_run_brings_every_repo_and_what_they_share_once(
     assert project.lock.exists()
 
 
-def test_a_flaky_line_changes_nothing(project: Project, hub: LoopbackHub) -> None:
+def test_a_flaky_line_changes_nothing(project: PreloadedProject, hub: LoopbackHub) -> None:
     hub.faults.add(
         Fault(Reset(after=400_000), kind="bytes", every=3, first=12),
         Fault(Close(after=20), kind="bytes", path="*voices*", every=5, first=10),
@@ -201,7 +184,7 @@ def test_a_flaky_line_changes_nothing(project: Project, hub: LoopbackHub) -> Non
     assert document["digest"] == digest_on_disk(project, SET)
 
 
-def test_the_summary_has_a_line_for_each_repo_and_one_digest(project: Project) -> None:
+def test_the_summary_has_a_line_for_each_repo_and_one_digest(project: PreloadedProject) -> None:
     run = project.preloaded()
     lines = run.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -216,7 +199,7 @@ def test_the_summary_has_a_line_for_each_repo_and_one_digest(project: Project) -
 
 
 def test_what_is_in_place_costs_no_request_and_with_q_no_word(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     project.preloaded()
     before = tree_of(project.user.cache)
@@ -228,7 +211,7 @@ def test_what_is_in_place_costs_no_request_and_with_q_no_word(
     assert tree_of(project.user.cache) == before
 
 
-def test_quiet_says_what_changed_and_no_more(project: Project) -> None:
+def test_quiet_says_what_changed_and_no_more(project: PreloadedProject) -> None:
     run = project.preloaded("-q")
     assert [line.split(":")[0] for line in run.stdout.splitlines()] == [
         "org/tts",
@@ -238,7 +221,7 @@ def test_quiet_says_what_changed_and_no_more(project: Project) -> None:
     assert run.stderr == ""
 
 
-def test_a_dry_run_writes_nothing(project: Project, hub: LoopbackHub) -> None:
+def test_a_dry_run_writes_nothing(project: PreloadedProject, hub: LoopbackHub) -> None:
     document = project.preloaded("--dry-run", "--json").document
     assert document["bytes_to_fetch"] == document["disk_needed"]
     total = sum(each["size"] for each in document["repos"])
@@ -248,14 +231,14 @@ def test_a_dry_run_writes_nothing(project: Project, hub: LoopbackHub) -> None:
     assert hub.file_bytes_sent() == 0
 
 
-def test_a_group_is_a_part_of_the_set(project: Project) -> None:
+def test_a_group_is_a_part_of_the_set(project: PreloadedProject) -> None:
     document = project.preloaded("--group", "serve", "--json").document
     assert [each["repo_id"] for each in document["repos"]] == ["org/tts"]
     assert_holds(project.snapshot(TTS), TTS)
     assert not project.snapshot(VOCODER).exists()
 
 
-def test_a_killed_run_is_continued_by_the_next(project: Project, hub: LoopbackHub) -> None:
+def test_a_killed_run_is_continued_by_the_next(project: PreloadedProject, hub: LoopbackHub) -> None:
     hub.shape("cdn", Shape(rate_total=8e6))
     running = project.user.start("preload", str(project.manifest))
     wait_until(lambda: hub.file_bytes_sent(site="cdn") > 7 * MB, running)
@@ -270,7 +253,7 @@ def test_a_killed_run_is_continued_by_the_next(project: Project, hub: LoopbackHu
 
 
 def test_an_interrupted_run_says_so_and_leaves_no_engine(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     hub.shape("cdn", Shape(rate_total=4e6))
     running = project.user.start("preload", str(project.manifest))
@@ -286,7 +269,9 @@ def test_an_interrupted_run_says_so_and_leaves_no_engine(
 # --- one repo's failure is its own ---------------------------------------------------------------
 
 
-def test_a_repo_that_fails_does_not_stop_the_others(project: Project, hub: LoopbackHub) -> None:
+def test_a_repo_that_fails_does_not_stop_the_others(
+    project: PreloadedProject, hub: LoopbackHub
+) -> None:
     with project.manifest.open("a", encoding="utf-8") as file:
         file.write('\n[[repo]]\nid = "org/absent"\npriority = 9\n')
     run = project.preload("--json")
@@ -302,7 +287,7 @@ def test_a_repo_that_fails_does_not_stop_the_others(project: Project, hub: Loopb
 
 
 def test_a_file_that_can_not_be_had_leaves_its_repo_incomplete(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     hub.faults.add(Fault(Status(404), kind="resolve", path="*vocoder.safetensors"))
     run = project.preload("--json")
@@ -317,7 +302,7 @@ def test_a_file_that_can_not_be_had_leaves_its_repo_incomplete(
 
 
 def test_two_runs_at_once_share_the_work_and_both_end_well(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     hub.shape("cdn", Shape(rate_total=2e6))
     first = project.user.start("preload", str(project.manifest), "--json")
@@ -332,7 +317,7 @@ def test_two_runs_at_once_share_the_work_and_both_end_well(
 
 
 def test_too_little_space_for_all_together_is_refused_before_any_byte(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     line = refused(project.preload("--reserve", "9000TB"), 7)
     assert "not enough space" in line
@@ -341,7 +326,7 @@ def test_too_little_space_for_all_together_is_refused_before_any_byte(
 
 
 def test_a_repo_whose_source_is_out_of_reach_does_not_hold_up_the_others(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     text = project.manifest.read_text(encoding="utf-8")
     endpoint = f'priority = 1\nendpoint = "{hub.url("mirror")}"'
@@ -365,7 +350,7 @@ def test_a_repo_whose_source_is_out_of_reach_does_not_hold_up_the_others(
 
 
 def test_the_same_lock_makes_the_same_trees_a_month_of_commits_later(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    project: PreloadedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     here = project.preloaded("--json").document
     for spec in SET:
@@ -397,7 +382,7 @@ def other_content(path: str, content: Generated) -> AlterListing:
     ids=["lacks a file", "another content"],
 )
 def test_a_mirror_that_lists_anything_else_for_a_locked_commit_is_refused(
-    lie: Effect, kind: MatchKind, project: Project, hub: LoopbackHub, tmp_path: Path
+    lie: Effect, kind: MatchKind, project: PreloadedProject, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     project.locked()
     hub.faults.add(Fault(lie, site="mirror", kind=kind))
@@ -413,7 +398,7 @@ def test_a_mirror_that_lists_anything_else_for_a_locked_commit_is_refused(
 
 
 def test_a_stored_listing_that_was_tampered_with_is_refused(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     project.preloaded()
     (tree,) = (project.user.cache / "models--org--tts" / "trees").iterdir()
@@ -427,7 +412,7 @@ def test_a_stored_listing_that_was_tampered_with_is_refused(
 
 
 def test_locked_refuses_a_manifest_that_moved_on_before_any_request(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     assert "there is no" in refused(project.preload("--locked"), 2)
     project.locked()
@@ -440,7 +425,9 @@ def test_locked_refuses_a_manifest_that_moved_on_before_any_request(
     assert hub.records == ()
 
 
-def test_what_is_locked_stays_until_it_is_upgraded(project: Project, hub: LoopbackHub) -> None:
+def test_what_is_locked_stays_until_it_is_upgraded(
+    project: PreloadedProject, hub: LoopbackHub
+) -> None:
     project.preloaded()
     before = project.lock.read_text(encoding="utf-8")
     hub.put_repo(moved_on(TTS, 2))
@@ -462,7 +449,7 @@ def test_what_is_locked_stays_until_it_is_upgraded(project: Project, hub: Loopba
     assert project.preloaded("--json").document["bytes_fetched"] == change["bytes_to_fetch"]
 
 
-def test_another_selection_keeps_the_commit(project: Project, hub: LoopbackHub) -> None:
+def test_another_selection_keeps_the_commit(project: PreloadedProject, hub: LoopbackHub) -> None:
     project.locked()
     hub.put_repo(moved_on(TTS, 1))
     text = project.manifest.read_text(encoding="utf-8")
@@ -478,7 +465,7 @@ def test_another_selection_keeps_the_commit(project: Project, hub: LoopbackHub) 
 
 
 def test_frozen_takes_what_is_locked_whatever_is_selected_by_now(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
     project.preloaded()
     text = project.manifest.read_text(encoding="utf-8")
@@ -490,7 +477,9 @@ def test_frozen_takes_what_is_locked_whatever_is_selected_by_now(
     assert hub.records == ()
 
 
-def test_the_branch_names_the_locked_commit_for_readers(project: Project, hub: LoopbackHub) -> None:
+def test_the_branch_names_the_locked_commit_for_readers(
+    project: PreloadedProject, hub: LoopbackHub
+) -> None:
     project.preloaded()
     hub.put_repo(moved_on(TTS, 1))
     project.user.pulled("org/tts", "-q")
@@ -503,7 +492,7 @@ def test_the_branch_names_the_locked_commit_for_readers(project: Project, hub: L
 # --- what the manifest says of each repo ---------------------------------------------------------
 
 
-def test_a_repo_may_have_its_own_endpoint(project: Project, hub: LoopbackHub) -> None:
+def test_a_repo_may_have_its_own_endpoint(project: PreloadedProject, hub: LoopbackHub) -> None:
     text = project.manifest.read_text(encoding="utf-8")
     project.manifest.write_text(
         text.replace("priority = 1", f'endpoint = "{hub.url("mirror")}"'), encoding="utf-8"
@@ -514,7 +503,9 @@ def test_a_repo_may_have_its_own_endpoint(project: Project, hub: LoopbackHub) ->
     assert by_id["org/speech"] == [hub.url("origin")]
 
 
-def test_a_variant_is_picked_and_locked_as_such(project: Project, hub: LoopbackHub) -> None:
+def test_a_variant_is_picked_and_locked_as_such(
+    project: PreloadedProject, hub: LoopbackHub
+) -> None:
     quantised = {
         f"chat-{name}.gguf": Generated(seed, 50_000)
         for seed, name in enumerate(("Q4_K_M", "Q8_0"), start=30)
@@ -533,9 +524,9 @@ def test_a_variant_is_picked_and_locked_as_such(project: Project, hub: LoopbackH
 
 
 def test_without_symlinks_each_repo_holds_what_it_shares(
-    project: Project, hub: LoopbackHub
+    project: PreloadedProject, hub: LoopbackHub
 ) -> None:
-    somebody = Project(project.folder, project.user.having(HF_HUB_DISABLE_SYMLINKS="1"))
+    somebody = PreloadedProject(project.folder, project.user.having(HF_HUB_DISABLE_SYMLINKS="1"))
     somebody.preloaded()
     for spec in SET:
         assert_holds(somebody.snapshot(spec), spec)
@@ -544,7 +535,7 @@ def test_without_symlinks_each_repo_holds_what_it_shares(
     assert hub.records == ()
 
 
-def test_a_fault_of_the_manifest_is_one_line_with_its_place(project: Project) -> None:
+def test_a_fault_of_the_manifest_is_one_line_with_its_place(project: PreloadedProject) -> None:
     text = project.manifest.read_text(encoding="utf-8")
     project.manifest.write_text(text.replace("priority = 1", "prioritty = 1"), encoding="utf-8")
     run = project.preload()
@@ -552,7 +543,7 @@ def test_a_fault_of_the_manifest_is_one_line_with_its_place(project: Project) ->
     assert run.hint == "did you mean `priority`?"
 
 
-def test_add_and_remove_edit_the_manifest_and_its_lock(project: Project) -> None:
+def test_add_and_remove_edit_the_manifest_and_its_lock(project: PreloadedProject) -> None:
     project.locked()
     named = ("--manifest", str(project.manifest))
     assert project.user.run("add", "org/tts", "--include", "*.json", *named).code == 0

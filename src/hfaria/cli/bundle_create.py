@@ -33,10 +33,24 @@ from hfaria.rules.spec import RepoSpec, parse_pinned
 from hfaria.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hfaria.report.reporter import Reporter
     from hfaria.workflows.bundle_request import StickWanted
+
+    Command = Callable[..., object]
+
+
+def _project_file(flag: str, usual: str, text: str) -> Callable[[Command], Command]:
+    """Return an option that may stand alone, and then means the file of the usual name."""
+    return click.option(
+        flag,
+        is_flag=False,
+        flag_value=usual,
+        metavar="[FILE]",
+        type=click.Path(path_type=Path),
+        help=text,
+    )
 
 
 @click.command("create", epilog=EXIT_CODES)
@@ -48,13 +62,10 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File with a repo on each line, as REPO; repeatable.",
 )
-@click.option(
+@_project_file(
     "--manifest",
-    is_flag=False,
-    flag_value=MANIFEST_NAME,
-    metavar="[FILE]",
-    type=click.Path(path_type=Path),
-    help=f"The repos of a manifest, {MANIFEST_NAME} unless it is named, each with its own files.",
+    MANIFEST_NAME,
+    f"The repos of a manifest, {MANIFEST_NAME} unless it is named, each with its own files.",
 )
 @click.option(
     "--group",
@@ -63,14 +74,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Only the manifest's repos in it; repeatable.",
 )
-@click.option(
-    "--lock",
-    is_flag=False,
-    flag_value=LOCK_NAME,
-    metavar="[FILE]",
-    type=click.Path(path_type=Path),
-    help=f"Exactly what a lock holds, {LOCK_NAME} unless it is named.",
-)
+@_project_file("--lock", LOCK_NAME, f"Exactly what a lock holds, {LOCK_NAME} unless it is named.")
 @click.option(
     "--to",
     "places",

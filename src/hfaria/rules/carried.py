@@ -42,7 +42,7 @@ def of_lock(lock: Lock) -> tuple[CarriedRepo, ...]:
     return tuple(
         CarriedRepo(
             locked.spec,
-            Selection(locked.include, locked.exclude, variant=locked.variant),
+            locked.selection,
             commit_hash=locked.commit_hash,
             locked=locked,
         )
@@ -62,7 +62,7 @@ def of_manifest(wanted: Iterable[WantedRepo], lock: Lock) -> tuple[CarriedRepo, 
         carried.append(
             CarriedRepo(
                 repo.spec,
-                Selection(repo.include, repo.exclude, variant=repo.variant),
+                repo.selection,
                 commit_hash=None if locked is None else locked.commit_hash,
                 locked=locked if is_exact else None,
                 endpoints=repo.endpoints,

@@ -9,7 +9,6 @@ from hfaria.errors import HfariaError
 from hfaria.rules.findings import Finding, Trouble
 from hfaria.rules.inventory import RepoOnDisk, Snapshot
 from hfaria.rules.listing import Listing, RemoteFile, is_sha256
-from hfaria.rules.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +71,7 @@ def listing_as_locked(locked: LockedRepo, entries: Mapping[str, Entry]) -> Listi
     )
     listing = Listing(locked.commit_hash, files)
     try:
-        locked.check(_selection(locked).apply(listing), listed_by="the cache")
+        locked.check(locked.selection.apply(listing), listed_by="the cache")
     except HfariaError:
         return None
     return listing
@@ -94,7 +93,7 @@ def _amiss(locked: LockedRepo, snapshot: Snapshot | None) -> Iterator[Finding]:
         yield Finding(Trouble.MISSING, commit, tree, "no listing of the locked commit is stored")
     else:
         try:
-            locked.check(_selection(locked).apply(snapshot.listing), listed_by="the cache")
+            locked.check(locked.selection.apply(snapshot.listing), listed_by="the cache")
         except HfariaError as exc:
             yield Finding(Trouble.MISMATCHED, commit, tree, exc.message)
 
@@ -103,13 +102,9 @@ def _paths(locked: LockedRepo, snapshot: Snapshot) -> frozenset[str]:
     if snapshot.listing is None:
         return frozenset()
     try:
-        return frozenset(file.path for file in _selection(locked).apply(snapshot.listing))
+        return frozenset(file.path for file in locked.selection.apply(snapshot.listing))
     except HfariaError:
         return frozenset()  # the listing is another, which is told
-
-
-def _selection(locked: LockedRepo) -> Selection:
-    return Selection(include=locked.include, exclude=locked.exclude, variant=locked.variant)
 
 
 def _only_wanted(snapshot: Snapshot) -> Snapshot:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hfaria.errors import ExitCode, IntegrityError, InvalidSpec, UsageError
 from hfaria.rules.document import KeyFault, Table
 from hfaria.rules.listing_digest import digest_of_files, digest_of_set, is_digest
+from hfaria.rules.selection import Selection
 from hfaria.rules.spec import RepoSpec, is_commit, parse_repo_type
 
 if TYPE_CHECKING:
@@ -83,10 +84,14 @@ class LockedRepo:
     exclude: tuple[str, ...] = ()
     variant: str | None = None
 
+    @property
+    def selection(self) -> Selection:
+        """What was selected when it was locked."""
+        return Selection(self.include, self.exclude, variant=self.variant)
+
     def has_selection_of(self, wanted: WantedRepo) -> bool:
         """Tell whether it was locked with what the manifest selects now."""
-        ours = self.include, self.exclude, self.variant
-        return ours == (wanted.include, wanted.exclude, wanted.variant)
+        return self.selection == wanted.selection
 
     def holds_the_same_as(self, other: LockedRepo) -> bool:
         """Tell whether both are the same commit and selection, wherever and whenever found."""

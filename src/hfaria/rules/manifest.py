@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hfaria.errors import InvalidSpec, UsageError
 from hfaria.rules.document import KeyFault, Table
+from hfaria.rules.selection import Selection
 from hfaria.rules.spec import (
     DEFAULT_REVISION,
     RepoSpec,
@@ -51,6 +52,11 @@ class WantedRepo:
     priority: int = 0
     groups: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
+
+    @property
+    def selection(self) -> Selection:
+        """What is wanted of it."""
+        return Selection(self.include, self.exclude, variant=self.variant)
 
 
 @dataclass(frozen=True, slots=True)

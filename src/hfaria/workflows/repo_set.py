@@ -10,7 +10,6 @@ from hfaria.project.lock_file import load_lock, lock_path_of
 from hfaria.project.manifest_file import load_manifest
 from hfaria.rules.listing_digest import digest_of_files
 from hfaria.rules.lock import Lock, LockedRepo
-from hfaria.rules.selection import Selection
 from hfaria.workflows.repo_pull import PullRequest, RepoPull
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def pull_of(
     client: HubClient,
 ) -> RepoPull:
     """Return the pull of a wanted repo at a commit, held to what is locked."""
-    selection = Selection(wanted.include, wanted.exclude, variant=wanted.variant)
+    selection = wanted.selection
     request = PullRequest(
         wanted.spec, selection, token=token, commit_hash=commit_hash, locked=locked
     )

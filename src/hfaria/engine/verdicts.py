@@ -29,6 +29,8 @@ _REASONS = {
     23: Reason.REFUSED,
     29: Reason.SERVER_ERROR,
 }
+# Of a failure that used up the last URI only the code is kept for the connection that reports.
+_NOTHING_LEFT = "No URI available."
 _NOT_FOUND, _BAD_ANSWER, _UNAUTHORIZED = 3, 22, 24
 
 
@@ -39,6 +41,8 @@ def failure_of_status(status: TransferStatus) -> Failure:
     what an expired URL leads to.
     """
     message = status.error_message
+    if message == _NOTHING_LEFT:
+        message = ""
     found = _STATUS.search(message)
     code = status.error_code
     if found is not None:

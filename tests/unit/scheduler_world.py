@@ -493,7 +493,8 @@ class World:
     # --- promises ----------------------------------------------------------------------------
 
     def _check_promises(self) -> None:
-        for is_large, most in ((True, self.window.jobs), (False, self.window.small_queue)):
+        # One more large one may have begun beside the last bytes of another.
+        for is_large, most in ((True, self.window.jobs + 1), (False, self.window.small_queue)):
             moving = [
                 a for a in self._moving.values() if self.window.is_large(a.transfer) is is_large
             ]

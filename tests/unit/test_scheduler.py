@@ -50,6 +50,10 @@ def locates(commands: list[t.Command]) -> list[str]:
     return [each.transfer.blob_name for each in commands if isinstance(each, t.Locate)]
 
 
+def moved(commands: list[t.Command]) -> list[str]:
+    return [each.transfer.blob_name for each in commands if isinstance(each, t.Move)]
+
+
 # --- the good way ----------------------------------------------------------------------------
 
 
@@ -99,6 +103,31 @@ def test_only_so_many_large_ones_move_and_as_many_again_are_located_ahead() -> N
     assert run.handle([t.Ticked()], 2.0) == []
     commands = run.handle([t.Arrived("0")], 3.0)
     assert [type(each) for each in commands] == [t.Check, t.Move, t.Locate]
+
+
+def test_the_next_one_begins_beside_the_last_bytes_of_another() -> None:
+    run = scheduler(*(transfer(f"{n}") for n in range(9)), window=Window(jobs=2))
+    run.handle([t.Ticked()], 0.0)
+    commands = run.handle([t.Located(f"{n}", ORIGIN, location()) for n in range(4)], 1.0)
+    assert moved(commands) == ["0", "1"]
+    nearly = LARGE - 2 * 2**20
+    assert not moved(run.handle([t.Progressed("0", nearly - 1)], 2.0))
+    assert moved(run.handle([t.Progressed("0", nearly)], 3.0)) == ["2"]
+    # However many are ending: only one more.
+    assert not moved(run.handle([t.Progressed("1", nearly), t.Progressed("2", nearly)], 4.0))
+    assert moved(run.handle([t.Arrived("0")], 5.0)) == ["3"]
+
+
+def test_one_that_fails_at_its_last_bytes_has_its_place_still() -> None:
+    run = scheduler(*(transfer(f"{n}") for n in range(9)), window=Window(jobs=1))
+    run.handle([t.Ticked()], 0.0)
+    run.handle([t.Located(f"{n}", ORIGIN, location()) for n in range(2)], 1.0)
+    assert moved(run.handle([t.Progressed("0", LARGE - 1)], 2.0)) == ["1"]
+    expired = t.Failed("0", Failure(Reason.EXPIRED))
+    assert "0" in locates(run.handle([expired], 3.0))
+    assert not moved(run.handle([t.Located("2", ORIGIN, location())], 3.1))
+    assert moved(run.handle([t.Located("0", ORIGIN, location())], 3.2)) == ["0"]
+    assert not moved(run.handle([t.Progressed("1", LARGE // 2)], 4.0))
 
 
 def test_small_ones_do_not_take_the_places_of_large_ones() -> None:
@@ -803,15 +832,15 @@ def test_an_outage_is_watched_and_its_end_noticed_at_once() -> None:
     assert commands == [t.Move(a, ORIGIN, location()), t.Locate(b, ORIGIN)]
 
 
-def cut_off(run: Scheduler, *names: str) -> None:
+def cut_off(run: Scheduler, *names: str, now: float = 0.0) -> None:
     """Let the line go while large transfers move, until their route is known to be down."""
     for name in names:
-        run.handle([t.Failed(name, UNREACHABLE)], 1.0)
+        run.handle([t.Failed(name, UNREACHABLE)], now + 1.0)
     # What can't be reached is asked for anew, which the endpoint doesn't hear either.
-    asked = locates(run.handle([t.Ticked()], 2.0))
+    asked = locates(run.handle([t.Ticked()], now + 2.0))
     assert asked == list(names)
     for name in names:
-        run.handle([t.NotLocated(name, ORIGIN, UNREACHABLE)], 2.0)
+        run.handle([t.NotLocated(name, ORIGIN, UNREACHABLE)], now + 2.0)
 
 
 def test_after_an_outage_bytes_come_from_where_they_came_before_it_unasked() -> None:
@@ -825,6 +854,35 @@ def test_after_an_outage_bytes_come_from_where_they_came_before_it_unasked() -> 
     commands = run.handle([t.Progressed("a", 5, connections=8)], 6.1)
     commands += run.handle([t.Progressed("a", 9, connections=8)], 6.2)
     assert commands == [t.Move(b, ORIGIN, location("b"))]
+
+
+def test_one_that_lacks_little_does_not_try_a_route_for_the_others() -> None:
+    a, b = transfer("a"), transfer("b")
+    run = scheduler(a, b)
+    start(run, "a")
+    start(run, "b")
+    run.handle([t.Progressed("a", LARGE - 5, connections=8)], 0.5)
+    cut_off(run, "a", "b")
+    # It would bring an answer, and leave the line idle until the others have begun.
+    assert moved(run.handle([t.Reachable(ORIGIN)], 6.0)) == ["b"]
+    run.handle([t.Progressed("b", 5, connections=8)], 6.1)
+    assert moved(run.handle([t.Progressed("b", 9, connections=8)], 6.2)) == ["a"]
+
+
+def test_what_failed_with_the_line_is_tried_when_the_line_is_back() -> None:
+    a, b = transfer("a"), transfer("b")
+    run = scheduler(a, b)
+    start(run, "a")
+    start(run, "b")
+    now = 0.0
+    for _ in range(4):  # each time it waits longer
+        run.handle([t.Failed("b", LOST), t.Progressed("a", int(now) + 1)], now)
+        now += 60.0
+        start(run, "b", now)
+    run.handle([t.Failed("b", LOST)], now)
+    cut_off(run, "a", now=now)
+    assert moved(run.handle([t.Reachable(ORIGIN)], now + 2.5)) == ["a"]
+    assert moved(run.handle([t.Progressed("a", 1001, connections=8)], now + 2.6)) == ["b"]
 
 
 def test_what_was_known_before_an_outage_and_has_expired_is_asked_for_at_once() -> None:

@@ -35,12 +35,18 @@ class Reason(enum.Enum):
         return self in _FINAL
 
     @property
+    def is_of_the_line(self) -> bool:
+        """Whether it says nothing of the file or its location: the way there broke."""
+        return self in _OF_THE_LINE
+
+    @property
     def is_silence(self) -> bool:
         """Whether time went by and nothing came."""
         return self in _SILENCES
 
 
 _SILENCES = frozenset({Reason.TIMEOUT, Reason.STALLED})
+_OF_THE_LINE = _SILENCES | {Reason.UNREACHABLE, Reason.TRANSPORT}
 _FINAL = frozenset({Reason.DENIED, Reason.NOT_FOUND, Reason.REFUSED, Reason.UNTRUSTED})
 
 

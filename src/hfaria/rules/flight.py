@@ -6,15 +6,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfaria.rules.failures import Reason
-
 if TYPE_CHECKING:
     from hfaria.rules.failures import Failure
     from hfaria.rules.plan import Transfer
     from hfaria.rules.transfers import Location, Progressed
 
 
-_LINE_BROKE = frozenset({Reason.UNREACHABLE, Reason.TRANSPORT, Reason.TIMEOUT, Reason.STALLED})
+_LAST_BYTES = 2 * 2**20
 _SPARED_BYTES = 2**20
 """What a rate limit may take from one transfer in favour of others before that is a stall: the
 engine shares out unevenly."""
@@ -106,8 +104,14 @@ class Flight:
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes that the engine does not hold yet."""
-        return self.transfer.size - max(0, self.held_bytes)
+        """Bytes that are not held yet, as far as is known."""
+        held = self.held_bytes if self.held_bytes >= 0 else self.most_held_bytes
+        return self.transfer.size - (held or 0)
+
+    @property
+    def lacks_little(self) -> bool:
+        """Whether the last bytes of a large one are missing: too few to fill a line."""
+        return self.is_large and self.missing_bytes <= _LAST_BYTES
 
     @property
     def liars(self) -> set[int]:
@@ -162,7 +166,7 @@ class Flight:
 
     def leave_location(self, failure: Failure | None) -> None:
         """Ask for another location; the old one is kept in mind if only the line broke."""
-        if failure is not None and failure.reason not in _LINE_BROKE:
+        if failure is not None and not failure.reason.is_of_the_line:
             self.known = None
         elif self.location is not None:
             self.known = self.route, self.location

@@ -74,6 +74,20 @@ class Pending:
         )
 
 
+def count_places(flights: Collection[Flight]) -> Counter[bool]:
+    """Count the places in the window that are taken, by large and by small flights.
+
+    One that is located anew at once keeps its place: its location may not last. One that lacks
+    only its last bytes gives it up, since those don't fill a line, nor do the first bytes of the
+    next one; but a single one at a time, so that never more than one is under way in excess.
+    """
+    taken = count(flights, Phase.MOVING, Phase.CANCELLING)
+    taken += Counter(flight.is_large for flight in flights if flight.keeps_place)
+    is_one_ending = any(each.phase is Phase.MOVING and each.lacks_little for each in flights)
+    taken[True] -= is_one_ending
+    return taken
+
+
 def count(flights: Iterable[Flight], *phases: Phase) -> Counter[bool]:
     """Count the flights in these phases, the large and the small ones."""
     return Counter(flight.is_large for flight in flights if flight.phase in phases)

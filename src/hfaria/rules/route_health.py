@@ -244,6 +244,12 @@ class RouteBook:
         health = self._health[index]
         return health.trials if health.is_down and health.why.reason.is_silence else 0
 
+    def awaits_trial(self, now: float) -> bool:
+        """Tell whether one transfer may try a route that was down."""
+        return any(
+            each.is_down and each.trial is None and each.down_until <= now for each in self._health
+        )
+
     def is_back(self, index: int, now: float) -> bool:
         """Tell whether the route was just seen to be in reach again."""
         return now < self._health[index].back_until

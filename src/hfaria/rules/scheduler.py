@@ -10,7 +10,6 @@ How the routes are doing is `RouteBook`'s; who shares a file with whom is `sourc
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from hfaria.rules.choice import choose
 from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.flight import Flight, Phase
 from hfaria.rules.judge import Judge, Verdict
-from hfaria.rules.pending import Pending, count
+from hfaria.rules.pending import Pending, count_places
 from hfaria.rules.route_health import RouteBook
 from hfaria.rules.sources import Sharing
 from hfaria.rules.verdict import final_failure
@@ -224,7 +223,7 @@ class Scheduler:
         self._book.reachable(index, self.now)
         for flight in self._flights.values():
             failure = flight.last_failures.get(index)
-            if failure is not None and failure.reason is Reason.UNREACHABLE:
+            if failure is not None and failure.reason.is_of_the_line:
                 flight.avoided.pop(index, None)
 
     # --- wrong bytes -------------------------------------------------------------------------
@@ -359,19 +358,21 @@ class Scheduler:
         """Return whether nothing ended here."""
         for flight in self._pending.take(self._flights.values(), self.now):
             self._flights[flight.transfer.blob_name] = flight
-        moving = count(self._flights.values(), Phase.MOVING, Phase.CANCELLING)
-        # One that is located anew at once keeps its place: its location may not last.
-        moving += Counter(each.is_large for each in self._flights.values() if each.keeps_place)
+        taken = count_places(self._flights.values())
         before = len(self._flights)
-        for flight in list(self._flights.values()):
+        flights = list(self._flights.values())
+        if self._book.awaits_trial(self.now):
+            # Who tries it keeps the line busy until the others follow.
+            flights.sort(key=lambda flight: flight.lacks_little)
+        for flight in flights:
             if flight.phase is Phase.WAITING and flight.ready_at <= self.now:
                 self._begin(flight, commands)
             if flight.phase is Phase.LOCATED:
                 jobs = self.window.jobs if flight.is_large else self.window.small_queue
                 if flight.has_begun:
                     self._move(flight, commands)
-                elif moving[flight.is_large] < jobs and self._move(flight, commands):
-                    moving[flight.is_large] += 1
+                elif taken[flight.is_large] < jobs and self._move(flight, commands):
+                    taken[flight.is_large] += 1
         return len(self._flights) == before
 
     def _begin(self, flight: Flight, commands: list[t.Command]) -> None:

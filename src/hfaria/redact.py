@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 MASK = "****"
 
@@ -58,3 +62,23 @@ def redact(text: str) -> str:
     """Return ``text`` with every URL redacted and everything that looks like a token masked."""
     text = _URL.sub(lambda match: redact_url(match.group()), text)
     return _TOKEN.sub(MASK, text)
+
+
+def without_secrets(
+    environment: Mapping[str, str], *, names: Iterable[str], secrets: frozenset[str]
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return the variables that may be written down, and the names of those that may not.
+
+    ``secrets`` are names; an address with a user's name in it has a password beside that, mostly.
+    """
+    kept, withheld = [], []
+    for name in names:
+        value = environment.get(name)
+        if value is None:
+            continue
+        is_address = "://" in value or name.upper().endswith("_PROXY")
+        if name in secrets or (is_address and "@" in value):
+            withheld.append(name)
+        else:
+            kept.append((name, value))
+    return tuple(kept), tuple(withheld)

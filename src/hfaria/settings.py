@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfaria.errors import InvalidConfig, UsageError
-from hfaria.redact import Secret
+from hfaria.redact import Secret, without_secrets
 from hfaria.rules.config_keys import check_config, endpoints_in
 from hfaria.rules.endpoint_order import (
     put_in_order,
@@ -24,7 +24,6 @@ from hfaria.rules.endpoint_order import (
     trusted_endpoints,
 )
 from hfaria.rules.endpoints import ORIGIN_URL, Api, ConfiguredEndpoint, Endpoint, parse_endpoint
-from hfaria.rules.jobs import without_secrets
 from hfaria.rules.proxies import Proxies, proxies_of, read_proxies
 from hfaria.rules.rate_limit import UNLIMITED, RateSchedule, parse_rate_schedule
 from hfaria.rules.sizes import parse_duration, parse_size

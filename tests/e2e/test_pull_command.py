@@ -47,6 +47,8 @@ def test_a_pull_prints_the_path_on_stdout_and_a_summary_on_stderr(
     assert "fetched and verified 5.30 MB" in run.stderr
     assert_holds(run.path, SPEC)
     assert hub.requests(kind="resolve", method="HEAD")[0].download_counter == "1"
+    asked = [record.path for record in hub.requests(kind="api")]
+    assert len(asked) == len({*asked}) == 2  # for the commit and for its listing, each once
 
 
 def test_quiet_prints_the_path_alone(user: User) -> None:
@@ -252,6 +254,7 @@ def test_offline_a_pull_is_answered_by_the_cache_or_not_at_all(
 ) -> None:
     offline = user.having(HF_HUB_OFFLINE="1")
     assert offline.pull("org/model").code == 5
+    assert hub.records == ()
     user.pulled("org/model")
     hub.reset_records()
     assert_holds(offline.pulled("org/model").path, SPEC)

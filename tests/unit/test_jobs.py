@@ -16,6 +16,7 @@ from hfaria.errors import ExitCode, JobBusy, StoreError, UsageError
 from hfaria.jobs.folder import JobFolder, all_folders, find_folder, make_folder
 from hfaria.jobs.log import LogStream, follow_log, older, read_log
 from hfaria.jobs.process import find_process
+from hfaria.redact import without_secrets
 from hfaria.report.reporter import SilentReporter
 from hfaria.report.snapshots import SnapshotReporter
 from hfaria.rules.job_file import (
@@ -36,7 +37,6 @@ from hfaria.rules.jobs import (
     environment_again,
     judge,
     to_forget,
-    without_secrets,
 )
 from hfaria.rules.progress import ActiveTransfer, Progress
 from hfaria.settings import (

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shutil
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from filelock import FileLock, Timeout
-
-from hfaria.cache.files import stage_name, store_errors, write_text
-from hfaria.errors import AlreadyRunning
+from hfaria.cache.files import stage_name, write_text
 from hfaria.rules import tree_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hfaria.rules.layout import Workspace
@@ -83,23 +80,6 @@ class Store(Protocol):
 
     def finish(self, commit_hash: str, ref: str | None) -> None:
         """Let ``ref`` name the commit, now that all of it is there, and tidy the workspace."""
-
-
-@contextmanager
-def hold_pull_lock(store: Store) -> Iterator[None]:
-    """Keep other pulls away from this destination's partials; raises `AlreadyRunning`."""
-    path = store.pull_lock()
-    with store_errors("making the lock file"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(path), mode=0o664)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as exc:
-            raise AlreadyRunning(f"another pull into `{store.root}` is fetching this repo") from exc
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def write_listing(path: Path, listing: Listing, *, staging: Path) -> None:

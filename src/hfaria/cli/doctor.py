@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfaria.cli.moving_options import Moving
 from hfaria.cli.option_groups import Asking, probing_options
 from hfaria.cli.options import (
     DEFAULT_REPO,
@@ -19,7 +20,6 @@ from hfaria.cli.options import (
     revision_option,
 )
 from hfaria.cli.render import EXIT_CODES, print_document, said
-from hfaria.cli.set_options import Moving
 from hfaria.errors import (
     DestinationError,
     EngineError,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfaria.cli.manifest_options import manifest_option
 from hfaria.cli.option_groups import (
     Asking,
     Saying,
@@ -14,7 +15,6 @@ from hfaria.cli.option_groups import (
     saying_options,
 )
 from hfaria.cli.render import EXIT_CODES, plain, print_document
-from hfaria.cli.set_options import manifest_option
 from hfaria.errors import UsageError
 from hfaria.rules.manifest import title_of
 from hfaria.rules.sizes import count, format_size

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfaria.cli.manifest_options import manifest_option
 from hfaria.cli.options import (
     debug_option,
     endpoint_option,
@@ -16,7 +17,6 @@ from hfaria.cli.options import (
     revision_option,
 )
 from hfaria.cli.render import EXIT_CODES
-from hfaria.cli.set_options import manifest_option
 from hfaria.errors import UsageError
 from hfaria.rules.manifest import title_of
 from hfaria.rules.spec import DEFAULT_REVISION, RepoType, parse_reference

@@ -8,6 +8,8 @@ import click
 
 from hfaria.cli.detach import begin_job, check_detach, detach_option
 from hfaria.cli.invocation import this_invocation
+from hfaria.cli.manifest_options import manifest_argument
+from hfaria.cli.moving_options import Moving, moving_options
 from hfaria.cli.option_groups import (
     Asking,
     Saying,
@@ -24,7 +26,6 @@ from hfaria.cli.render_preload import (
     print_preload,
     print_preload_preview,
 )
-from hfaria.cli.set_options import Moving, manifest_argument, moving_options
 from hfaria.errors import PreflightFailed, UsageError
 from hfaria.rules.lock import LockMode
 from hfaria.rules.preload import IncompletePreload

@@ -9,6 +9,7 @@ import click
 
 from hfaria.cli.detach import begin_job, check_detach, detach_option
 from hfaria.cli.invocation import this_invocation
+from hfaria.cli.moving_options import Moving, moving_options
 from hfaria.cli.option_groups import Asking, asking_options
 from hfaria.cli.options import (
     debug_option,
@@ -27,7 +28,6 @@ from hfaria.cli.render import (
     print_receipt,
     receipt_document,
 )
-from hfaria.cli.set_options import Moving, moving_options
 from hfaria.errors import PreflightFailed, UsageError
 from hfaria.report.reporter import Reporter, make_reporter
 from hfaria.rules.receipt import PartialPull

@@ -199,26 +199,6 @@ def to_forget(jobs: Iterable[Job], *, most: int = MOST_ENDED) -> tuple[Job, ...]
     return tuple(newest_first[most:])
 
 
-def without_secrets(
-    environment: Mapping[str, str], *, names: Iterable[str], secrets: frozenset[str]
-) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return the variables that may be written down, and the names of those that may not.
-
-    ``secrets`` are names; an address with a user's name in it has a password beside that, mostly.
-    """
-    kept, withheld = [], []
-    for name in names:
-        value = environment.get(name)
-        if value is None:
-            continue
-        is_address = "://" in value or name.upper().endswith("_PROXY")
-        if name in secrets or (is_address and "@" in value):
-            withheld.append(name)
-        else:
-            kept.append((name, value))
-    return tuple(kept), tuple(withheld)
-
-
 def environment_again(
     command: JobCommand, environment: Mapping[str, str], *, names: Iterable[str]
 ) -> dict[str, str]:

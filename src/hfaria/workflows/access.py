@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from hfaria import __version__
 from hfaria.cache.filesystem import has_symlinks, nearest_existing
 from hfaria.cache.hub_cache import HubCache
-from hfaria.cache.inventory import read_repo
 from hfaria.cache.local_dir import LocalDir
 from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.token import token_source
-from hfaria.rules.held import listing_as_locked
 from hfaria.rules.layout import LocalDirLayout, RepoLayout
 from hfaria.rules.retry import RetryPolicy
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
@@ -113,6 +111,9 @@ def find_catalogue(
 
 
 def _listing_of_entries(locked: LockedRepo, cache_dir: Path) -> Listing | None:
+    from hfaria.cache.inventory import read_repo  # noqa: PLC0415 - rarely needed
+    from hfaria.rules.held import listing_as_locked  # noqa: PLC0415
+
     repo = read_repo(cache_dir, locked.spec)
     for snapshot in () if repo is None else repo.snapshots:
         if snapshot.commit_hash == locked.commit_hash:

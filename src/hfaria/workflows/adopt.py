@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hfaria.cache.adoption import look_at, remove_moved
-from hfaria.cache.store import hold_pull_lock
+from hfaria.cache.pull_lock import hold_pull_lock
 from hfaria.errors import RevisionNotFound, UsageError
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.selection import Selection

@@ -124,6 +124,11 @@ class Cataloguer:
 
     # --- asking ----------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Ask what `ask` will ask first, without waiting for the answers."""
+        if self.settings.stale is not Stale.ACCEPT:
+            self._first_words.begin(needed=self._needed())
+
     def ask(self) -> Catalogue:
         """Resolve the revision and list its commit, at those endpoints whose word counts.
 
@@ -192,15 +197,19 @@ class Cataloguer:
         return " and ".join([*([", ".join(hosts[:-1])] if hosts[:-1] else []), *hosts[-1:]])
 
     def _ask_for_words(self) -> tuple[Word, ...]:
-        settings = self.settings
-        if settings.stale is Stale.ACCEPT:
+        if self.settings.stale is Stale.ACCEPT:
             return self._first_words.in_turn()
+        return self._first_words.at_once(needed=self._needed())
+
+    def _needed(self) -> set[Endpoint]:
+        """Return those without whose word the user's policy about stale mirrors can't be kept."""
+        settings = self.settings
         needed = set()
         if settings.stale is not None and not is_commit(self.spec.revision):
             needed.add(settings.origin)
         if settings.stale is Stale.FAIL:
             needed.add(settings.endpoint)
-        return self._first_words.at_once(needed=needed)
+        return needed
 
     def _say_who_is_passed_over(self, words: Sequence[Word]) -> None:
         for word in words:

@@ -13,7 +13,7 @@ from huggingface_hub.utils import WeakFileLock
 from hfaria.cache.files import store_errors
 from hfaria.cache.hub_cache import HubCache
 from hfaria.cache.inventory import read_repo
-from hfaria.cache.store import hold_pull_lock
+from hfaria.cache.pull_lock import hold_pull_lock
 from hfaria.errors import AlreadyRunning
 from hfaria.rules.inventory import Leftover, LeftoverKind, RepoOnDisk
 from hfaria.rules.layout import RepoLayout

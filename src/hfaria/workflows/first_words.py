@@ -78,6 +78,13 @@ class FirstWords:
 
         return self._through_an_outage(ask)
 
+    def begin(self, *, needed: Collection[Endpoint] = ()) -> None:
+        """Ask all, and wait for nobody yet."""
+        for configured in self._hubs():
+            if configured.endpoint not in self._late:
+                tries = _TRIES_WHEN_NEEDED if configured.endpoint in needed else _TRIES
+                self._late[configured.endpoint] = self._ask(configured, tries=tries)
+
     def at_once(self, *, needed: Collection[Endpoint] = ()) -> tuple[Word, ...]:
         """Ask all, and wait for the slow ones only a little once somebody has answered.
 
@@ -101,10 +108,7 @@ class FirstWords:
 
     def _gather(self, needed: frozenset[Endpoint]) -> tuple[Word, ...]:
         asked = {each.endpoint: each for each in self._hubs()}
-        for endpoint, configured in asked.items():
-            if endpoint not in self._late:
-                tries = _TRIES_WHEN_NEEDED if endpoint in needed else _TRIES
-                self._late[endpoint] = self._ask(configured, tries=tries)
+        self.begin(needed=needed)
         words: dict[Endpoint, Word] = {}
         limit: float | None = None
         race = Race(self._late.values())

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfaria.cache.store import hold_pull_lock
+from hfaria.cache.pull_lock import hold_pull_lock
 from hfaria.rules.progress import Progress
 
 if TYPE_CHECKING:

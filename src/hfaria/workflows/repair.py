@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hfaria.cache.files import store_errors
 from hfaria.cache.inventory import read_repo
-from hfaria.cache.store import hold_pull_lock
+from hfaria.cache.pull_lock import hold_pull_lock
 from hfaria.errors import EndpointUnreachable
 from hfaria.rules.receipt import PartialPull
 from hfaria.rules.repairs import Repair, missing_paths, wrong_blobs

@@ -6,11 +6,11 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING
 
-from hfaria.cache.adoption import take_partials
 from hfaria.cache.filesystem import probe
-from hfaria.cache.store import hold_pull_lock
 from hfaria.errors import EndpointUnreachable, PreflightFailed, UnsafePath
 from hfaria.hub.access import check_access
 from hfaria.rules.layout import RepoLayout
@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 
 
 NOTHING_DONE = Outcome((), 0, 0, ())
+_MOVERS = (
+    "hfaria.cache.pull_lock",
+    "hfaria.workflows.engine_holder",
+    "hfaria.workflows.transfer",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,9 @@ class RepoPull:
 
     def run(self) -> Receipt:
         """Do all of it, one stage after the other."""
+        if not (self.store.root.exists() or self.settings.is_offline):
+            self._cataloguer.begin()
+            _import_movers()  # there is something to fetch
         catalogue = self.catalogue()
         plan = self.plan(catalogue)
         if not plan.files:
@@ -154,8 +162,12 @@ class RepoPull:
         if problems:
             raise refusal(plan.spec.label, problems)
         self.reporter.note(_announcement(plan, filesystem, catalogue))
+        from hfaria.cache.pull_lock import hold_pull_lock  # noqa: PLC0415
+
         with hold_pull_lock(self.store):
             if self.request.folder is not None:
+                from hfaria.cache.adoption import take_partials  # noqa: PLC0415 - rarely needed
+
                 take_partials(self.request.folder.begun(plan.files), self.store.workspace)
             plan = self.plan(catalogue)  # another pull may just have ended
             plan, catalogue = self.with_sources(plan, catalogue)
@@ -279,7 +291,7 @@ class RepoPull:
                 policy=self.policy,
                 reporter=self.reporter,
             )
-        # Slow to import, and not needed where everything is in place.
+        # Slow to import, and not needed where everything is in place; see `_import_movers`.
         from hfaria.workflows.engine_holder import open_mover  # noqa: PLC0415
         from hfaria.workflows.transfer import TransferRun  # noqa: PLC0415
 
@@ -341,6 +353,13 @@ class RepoPull:
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )
+
+
+def _import_movers() -> None:
+    """Import what moves bytes; what is slowest, and needed last, goes on in a thread."""
+    for name in _MOVERS:
+        import_module(name)
+    Thread(target=import_module, args=("hfaria.engine.transport",), name="hfaria-import").start()
 
 
 def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:

@@ -1,4 +1,4 @@
-"""Options of the commands about a manifest, and of those that move its bytes."""
+"""Options of the commands that move bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfaria.cli.options import decorate
-from hfaria.rules.manifest import MANIFEST_NAME
 from hfaria.settings import DEFAULT_CONNECTIONS, DEFAULT_JOBS, DEFAULT_RESERVE
 
 if TYPE_CHECKING:
@@ -19,21 +18,6 @@ if TYPE_CHECKING:
     from hfaria.settings import Overrides
 
     Command = Callable[..., Any]
-
-manifest_argument = click.argument(
-    "manifest",
-    metavar="[FILE]",
-    required=False,
-    default=MANIFEST_NAME,
-    type=click.Path(path_type=Path),
-)
-manifest_option = click.option(
-    "--manifest",
-    metavar="FILE",
-    default=MANIFEST_NAME,
-    type=click.Path(path_type=Path),
-    help=f"The manifest.  [default: {MANIFEST_NAME}]",
-)
 
 
 @dataclass(frozen=True, slots=True)

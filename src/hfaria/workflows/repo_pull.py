@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -148,7 +149,8 @@ class RepoPull:
 
     def run(self) -> Receipt:
         """Do all of it, one stage after the other."""
-        if not (self.store.root.exists() or self.settings.is_offline):
+        is_new = not os.path.lexists(self.store.workspace.root)
+        if is_new and not self.settings.is_offline:
             self._cataloguer.begin()
             _import_movers()  # there is something to fetch
         catalogue = self.catalogue()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hfaria.hub.client import HubClient
+from hfaria.hub.client import HubClient, Timeouts
 from hfaria.hub.fetch import fetch_direct
 from hfaria.rules.endpoints import Endpoint
 from hfaria.rules.failures import Failure, Reason
 from integration.engines import random_bytes
 from integration.range_server import RangeServer
+from loopback_hub import Blackhole, Fault, Refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from loopback_hub import LoopbackHub
 
 CONTENT = random_bytes(300_000)
 
@@ -60,3 +63,30 @@ def test_a_location_that_is_gone_was_signed_and_has_expired(tmp_path: Path) -> N
     assert elsewhere.reason is Reason.EXPIRED
     assert here is not None
     assert here.reason is Reason.NOT_FOUND
+
+
+def test_nobody_says_where_a_redirect_leads_that_there_is_nobody(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    client = HubClient((), lambda: None, "test", timeouts=Timeouts(connect=0.3))
+
+    def failure() -> Failure | None:
+        return fetch_direct(
+            client,
+            f"{hub.url('cdn')}/file",
+            tmp_path / "direct",
+            size=1,
+            endpoint=Endpoint(hub.url("origin")),
+            on_bytes=lambda _: None,
+            is_cancelled=lambda: False,
+        )
+
+    host = hub.url("cdn").removeprefix("http://")
+    # It takes time to find out, which is counted; and it says nothing of the endpoint.
+    hole = Fault(Blackhole(drops_connects=True), site="cdn")
+    hub.faults.add(hole)
+    assert failure() == Failure(Reason.TIMEOUT, f"{host} can't be reached")
+    hub.faults.remove(hole)
+    hub.faults.add(Fault(Refuse(), site="cdn"))
+    assert failure() == Failure(Reason.TRANSPORT, f"{host} can't be reached")
+    client.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopback_hub import Fault, OtherVersion, Status, WrongBytes
+from loopback_hub import Blackhole, Fault, OtherVersion, Status, WrongBytes
 from support.repos import one_file
 from support.trees import assert_holds
 
@@ -45,4 +45,17 @@ def test_one_that_told_the_same_lie_once_as_another_always_does_is_asked_again(
         Fault(lie, site="mirror", kind="bytes"), Fault(lie, site="cdn", kind="bytes", first=1)
     )
     run = user.having(HFARIA_ENDPOINTS=hub.url("mirror")).pulled(SPEC.repo_id)
+    assert_holds(run.path, SPEC)
+
+
+def test_one_that_lied_once_is_asked_again_where_the_other_leads_nowhere(
+    hub: LoopbackHub, user: User
+) -> None:
+    hub.put_repo(SPEC)
+    hub.faults.add(
+        Fault(LIE, site="mirror", kind="bytes", first=1, per="blob"),
+        Fault(Blackhole(drops_connects=True), site="cdn"),
+    )
+    somebody = user.having(HFARIA_ENDPOINTS=hub.url("mirror"), HFARIA_PATIENCE="12s")
+    run = somebody.pulled(SPEC.repo_id)
     assert_holds(run.path, SPEC)

@@ -143,11 +143,15 @@ def test_nobody_queues_behind_those_who_try_a_silent_one_in_vain() -> None:
     assert chosen(made, health) == SECOND
 
 
-def test_one_silence_may_be_chance() -> None:
+@pytest.mark.parametrize(("patience", "taken"), [(1800.0, FIRST), (12.0, SECOND)])
+def test_one_silence_may_be_chance_where_there_is_time_for_another(
+    patience: float, taken: int
+) -> None:
     made = flight()
     made.last_failures = {FIRST: Failure(Reason.TIMEOUT)}
     made.failures_at = {FIRST: 1}
-    assert chosen(made, book(has_fallback=True)) == FIRST
+    policy = RetryPolicy.for_patience(patience)
+    assert chosen(made, book(has_fallback=True, policy=policy)) == taken
 
 
 def test_bytes_are_compared_with_whoever_did_not_bring_them() -> None:

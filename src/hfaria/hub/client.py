@@ -392,7 +392,9 @@ class StreamedAnswer:
             return error
         # Where a redirect leads is out of reach: that says nothing of the endpoint.
         host = urlsplit(url).netloc
-        failure = Failure(Reason.TRANSPORT, f"{host} can't be reached")
+        is_silent = isinstance(exc, httpx.ConnectTimeout)
+        reason = Reason.TIMEOUT if is_silent else Reason.TRANSPORT
+        failure = Failure(reason, f"{host} can't be reached")
         return RequestFailed(f"{host}, where {self._endpoint.host} leads, is out of reach", failure)
 
 

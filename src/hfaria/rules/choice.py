@@ -68,10 +68,15 @@ def _cost(choice: Choice, flight: Flight, book: RouteBook, now: float) -> float:
 
 
 def _vain_seconds(flight: Flight, at: int, book: RouteBook) -> float:
-    """Return how long a route was waited for in vain, if it kept silent more than once."""
+    """Return how long a route was waited for in vain, if that was no chance.
+
+    Once may have been chance, where patience has room for another try beside everybody else's.
+    """
     failure = flight.last_failures.get(at)
     is_silence = failure is not None and failure.reason.is_silence
     times = max(flight.failures_at.get(at, 0) if is_silence else 0, book.silent_trials(at))
-    if times < _CERTAINLY:
+    policy = book.policy
+    may_be_chance = policy.silence_seconds(times) <= policy.patience_seconds / 4
+    if times < _CERTAINLY and may_be_chance:
         return 0.0
-    return sum(map(book.policy.silence_seconds, range(times)))
+    return sum(map(policy.silence_seconds, range(times)))

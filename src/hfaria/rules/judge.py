@@ -56,6 +56,8 @@ class Judge:
             flight.served |= {index, *flight.sources}  # it may have brought a part
         is_useless = reason in _USELESS
         flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
+        # Whatever was under way when the line broke fails with it: an outage costs nobody a try.
+        is_outage = reason.is_of_the_line and self.book.is_out_of_reach(index)
         # One that lay about before it was used may have grown too old.
         was_fresh = flight.began_at - flight.located_at <= _FRESH_SECONDS
         refused = 0
@@ -80,9 +82,11 @@ class Judge:
             if was_endpoint or reason is not Reason.UNREACHABLE:
                 name = flight.transfer.blob_name
                 commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
-            if got_on_at > flight.failed_at:
+            if got_on_at > flight.failed_at and not is_outage:
                 flight.lone_failures += 1
-            wait = self._wait_seconds(flight, failure, has_others=len(left) > 1)
+            wait = 0.0
+            if not is_outage:
+                wait = self._wait_seconds(flight, failure, has_others=len(left) > 1)
             flight.avoided[index] = now + wait
         flight.failed_at = now
         return self._verdict(flight, reason, left), commands

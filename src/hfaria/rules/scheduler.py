@@ -223,7 +223,7 @@ class Scheduler:
         self._book.reachable(index, self.now)
         for flight in self._flights.values():
             failure = flight.last_failures.get(index)
-            if failure is not None and failure.reason.is_of_the_line:
+            if failure is not None and failure.reason is Reason.UNREACHABLE:
                 flight.avoided.pop(index, None)
 
     # --- wrong bytes -------------------------------------------------------------------------

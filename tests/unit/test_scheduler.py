@@ -9,7 +9,7 @@ from hfaria.rules import transfers as t
 from hfaria.rules.failures import Failure, Reason
 from hfaria.rules.retry import RetryPolicy
 from hfaria.rules.scheduler import Scheduler, Waiting, Window
-from unit.scheduler_world import LARGE, SMALL, route, transfer
+from unit.scheduler_world import LARGE, SMALL, TRANSIENT, route, transfer
 
 if TYPE_CHECKING:
     from hfaria.rules.plan import Transfer
@@ -375,6 +375,28 @@ def test_urls_that_one_route_signs_in_vain_are_no_reason_to_leave_another() -> N
     assert tried.count(MIRROR) == 4
     assert tried[-5:] == [ORIGIN] * 5
     assert not run.is_done
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("failure", TRANSIENT, ids=str)
+def test_an_endpoint_that_fails_at_once_each_time_is_not_asked_without_a_pause(
+    failure: Failure, size: int
+) -> None:
+    begins = 1000.0
+    run = Scheduler([transfer("a", size)], (ORIGIN,), RetryPolicy(), Window(), now=begins)
+    events: list[t.Event] = []
+    asked = 0
+    for step in range(1000):
+        commands = run.handle([*events, t.Ticked()], begins + 0.01 * step)
+        events = []
+        for each in commands:
+            if isinstance(each, t.Locate):
+                asked += 1
+                events.append(t.Located("a", ORIGIN, location()))
+            elif isinstance(each, t.Move | t.MoveDirect):
+                asked += isinstance(each, t.MoveDirect)
+                events.append(t.Failed("a", failure))
+    assert asked <= 10  # in ten seconds
 
 
 def test_bytes_in_between_make_an_expired_url_fresh_news() -> None:

@@ -58,8 +58,10 @@ class Judge:
         flight.useless_at[index] = flight.useless_at.get(index, 0) + 1 if is_useless else 0
         # Whatever was under way when the line broke fails with it: an outage costs nobody a try.
         is_outage = reason.is_of_the_line and self.book.is_out_of_reach(index)
-        # One that lay about before it was used may have grown too old.
-        was_fresh = flight.began_at - flight.located_at <= _FRESH_SECONDS
+        # One that lay about before it was used may have grown too old; without one, the attempt
+        # itself asked for it.
+        age = 0.0 if flight.location is None else flight.began_at - flight.located_at
+        was_fresh = age <= _FRESH_SECONDS
         refused = 0
         if reason is Reason.EXPIRED:
             refused = flight.refused_at[index] = flight.refused_at.get(index, 0) + was_fresh

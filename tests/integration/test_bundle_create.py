@@ -722,6 +722,37 @@ def test_kills_at_any_moment_leave_a_stick_that_the_next_run_finishes(
     assert_valid(next(place.glob("hfb-*")))
 
 
+# Python tells its audit hooks what it is about to do with a file: a kill at that very moment.
+_KILLED_AT = """
+import itertools, os, signal, sys
+steps = itertools.count(1)
+def on(event, arguments):
+    if event in {"open", "os.mkdir", "os.rename"}:
+        path = str(arguments[0])
+        is_ours = "/hfb-" in path or path.endswith("plan.json.tmp")
+        if is_ours and (event != "open" or "r" not in str(arguments[1])):
+            if next(steps) == int(os.environ["STEP"]):
+                os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(on)
+"""
+
+
+def test_a_kill_at_each_of_the_first_steps_of_a_stick_leaves_no_dead_end(
+    maker: User, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_KILLED_AT, encoding="utf-8")
+    for step in range(1, 9):
+        home = tmp_path / f"step{step}"
+        (place,) = stick_folders(home, 1)
+        command = ["bundle", "create", MANY, "-q", "--to", str(place)]
+        somebody = maker.having(HFARIA_STATE_DIR=str(home / "state"))
+        killed = somebody.having(PYTHONPATH=str(tmp_path), STEP=str(step)).run(*command)
+        assert killed.code == -9, f"step {step}: {killed.stderr}"
+        again = somebody.run(*command)
+        assert again.code == 0, f"step {step}: {again.stderr}"
+        assert_valid(next(place.glob("hfb-*")))
+
+
 def _kill_after(running: object, seconds: float) -> bool:
     """Kill a run at a moment; tell whether it was over before."""
     import time  # noqa: PLC0415

@@ -115,6 +115,8 @@ class StickJob:
                         hint=f"drop it with `hfaria bundle abort {set_id[:8]} --to {place}`",
                     )
                 found.append(Assignment(place, stick, journal))
+            elif recorded.uuid_of(stick.number) is None and not any(bag.iterdir()):
+                bag.rmdir()  # killed before the ledger had it: it may go elsewhere
             elif {path.name for path in bag.iterdir()} <= {JOURNAL_NAME}:
                 found.append(Assignment(place, stick))  # killed before the journal's first line
             else:
@@ -183,10 +185,12 @@ class StickJob:
         with stick_errors(assignment.place, lambda: format_size(meter.done)):
             journal = assignment.journal
             if journal is None:
+                # The folder first: a stick that was begun and has none counts as lost.
+                bag.mkdir(exist_ok=True)
+                sync_folders(assignment.place, is_deep=False)
                 stick_uuid = str(uuid.uuid4())
                 recorded = recorded.with_begun(plan.number, stick_uuid)
                 self.save(recorded)
-                bag.mkdir(exist_ok=True)
                 journal = Journal.begin(
                     bag,
                     set_id=self.of_set.bundle.set_id,

@@ -84,10 +84,9 @@ class Judge:
             if was_endpoint or reason is not Reason.UNREACHABLE:
                 name = flight.transfer.blob_name
                 commands = self.book.failed(index, name, failure, now, has_moved=flight.has_moved)
-            if got_on_at > flight.failed_at and not is_outage:
-                flight.lone_failures += 1
             wait = 0.0
             if not is_outage:
+                flight.lone_failures += got_on_at > flight.failed_at
                 wait = self._wait_seconds(flight, failure, has_others=len(left) > 1)
             flight.avoided[index] = now + wait
         flight.failed_at = now

@@ -7,8 +7,6 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from hfaria.cache.filesystem import probe
@@ -32,6 +30,7 @@ from hfaria.rules.window import Window
 from hfaria.workflows.access import find_catalogue, open_store
 from hfaria.workflows.bandwidth import Bandwidth
 from hfaria.workflows.catalogue import Catalogue, Cataloguer
+from hfaria.workflows.early import import_early
 from hfaria.workflows.patience import patiently
 
 if TYPE_CHECKING:
@@ -51,11 +50,6 @@ if TYPE_CHECKING:
 
 
 NOTHING_DONE = Outcome((), 0, 0, ())
-_MOVERS = (
-    "hfaria.cache.pull_lock",
-    "hfaria.workflows.engine_holder",
-    "hfaria.workflows.transfer",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +146,7 @@ class RepoPull:
         is_new = not os.path.lexists(self.store.workspace.root)
         if is_new and not self.settings.is_offline:
             self._cataloguer.begin()
-            _import_movers()  # there is something to fetch
+            import_early()  # there is something to fetch
         catalogue = self.catalogue()
         plan = self.plan(catalogue)
         if not plan.files:
@@ -293,7 +287,7 @@ class RepoPull:
                 policy=self.policy,
                 reporter=self.reporter,
             )
-        # Slow to import, and not needed where everything is in place; see `_import_movers`.
+        # Slow to import, and not needed where everything is in place; see `early`.
         from hfaria.workflows.engine_holder import open_mover  # noqa: PLC0415
         from hfaria.workflows.transfer import TransferRun  # noqa: PLC0415
 
@@ -355,13 +349,6 @@ class RepoPull:
             listing_trust=catalogue.trust,
             listing_endpoint=catalogue.listed_by,
         )
-
-
-def _import_movers() -> None:
-    """Import what moves bytes; what is slowest, and needed last, goes on in a thread."""
-    for name in _MOVERS:
-        import_module(name)
-    Thread(target=import_module, args=("hfaria.engine.transport",), name="hfaria-import").start()
 
 
 def _announcement(plan: Plan, filesystem: Filesystem, catalogue: Catalogue) -> str:

@@ -61,7 +61,7 @@ from __future__ import annotations
 
 import signal
 
-if __name__ == "__main__":
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     # Until `main` takes over, a Ctrl-C ends in silence, not in a traceback out of some import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

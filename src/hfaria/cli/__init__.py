@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-if TYPE_CHECKING:
-    from types import FrameType
+from hfaria.cli.signals import catch_signals
 
-__all__ = ["catch_signals", "main"]
+__all__ = ["main"]
 
 _INTERRUPTED = 130  # ExitCode.INTERRUPTED, which can't be imported before the signals are held
 
@@ -36,16 +34,3 @@ def main() -> NoReturn:
     except OSError:
         pass  # who read it has gone
     os._exit(code)
-
-
-def catch_signals() -> None:
-    """Let the signals that ask for an end do what Ctrl-C does."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the system's form
-    # Only once: what follows is an orderly end, which a second signal should not cut short.
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt

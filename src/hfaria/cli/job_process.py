@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from hfaria.cli import catch_signals
+from hfaria.cli.signals import catch_signals
 
 _INTERRUPTED = 130  # as in hfaria.cli: nothing slow is imported before signals are handled
 

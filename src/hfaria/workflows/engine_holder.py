@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -86,8 +86,9 @@ class EngineHolder:
     def start(self) -> Daemon:
         """Return a daemon that works; one that this holder started before is ended first."""
         self._end(politely=False)
-        early, self._early = self._early, None
-        if early is not None:
+        if self._early is not None:
+            wait((self._early,))  # an interruption leaves it to `close`
+            early, self._early = self._early, None
             self._daemon = early.result()
         else:
             self._daemon = self._attach() if self._settings.rpc_url is not None else self._spawn()

@@ -158,6 +158,14 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _catch_signals() -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # `nohup`, and a shell's background jobs, ask for what is ignored to stay so.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)  # what follows is an orderly end, to be cut short by none
     raise KeyboardInterrupt
@@ -168,9 +176,7 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = make_parser()
     arguments = parser.parse_args(words)
     try:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), _interrupt)
+        _catch_signals()
         if arguments.selftest:
             selftest()
             print(f"selftest ok: Python {platform.python_version()}, {platform.system()}")

@@ -54,6 +54,43 @@ _SLOW = """
 import __main__
 __main__.wait_here("ready")
 """
+_LOCKING = """
+import threading
+import library
+lock = library.Lock()
+try:
+    with lock:
+        time.sleep(20)
+except KeyboardInterrupt:
+    print("interrupted", lock.lock.locked(), flush=True)
+"""
+_BLOCKING = """
+import library
+try:
+    library.wait_for_the_network()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+_LIBRARY = """
+import threading, time
+
+class Lock:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __enter__(self):
+        self.lock.acquire()
+        print("ready", flush=True)
+        for _ in range(30):
+            time.sleep(0.01)
+
+    def __exit__(self, *_):
+        self.lock.release()
+
+def wait_for_the_network():
+    print("ready", flush=True)
+    time.sleep(20)
+"""
 _FINALIZING = """
 class Finalized:
     def __del__(self):
@@ -74,6 +111,7 @@ print("went on", flush=True)
 def running(folder: Path, script: str, *before: str) -> Iterator[subprocess.Popen[str]]:
     """Run a script that catches signals; what it imports slowly says ``ready`` in the midst."""
     (folder / "slow_to_import.py").write_text(_SLOW, encoding="utf-8")
+    (folder / "library.py").write_text(_LIBRARY, encoding="utf-8")
     with subprocess.Popen(
         [*before, sys.executable, "-c", _PREAMBLE + script],
         cwd=folder,
@@ -103,6 +141,18 @@ def test_a_signal_ends_an_import_at_once_as_long_as_there_is_no_other_thread(
     with running(tmp_path, _IMPORTING_ALONE) as process:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=15) == ("interrupted False\n", "")
+
+
+def test_a_signal_leaves_no_lock_of_a_library_held(tmp_path: Path) -> None:
+    with running(tmp_path, _LOCKING) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=15) == ("interrupted False\n", "")
+
+
+def test_a_signal_ends_what_a_library_waits_for(tmp_path: Path) -> None:
+    with running(tmp_path, _BLOCKING) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=15) == ("interrupted\n", "")
 
 
 @pytest.mark.parametrize("number", _ENDS)

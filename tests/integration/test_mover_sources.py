@@ -172,7 +172,8 @@ def test_a_transfer_that_moves_away_loses_no_byte(tmp_path: Path) -> None:
         second.bytes_per_second = 2 * MIB
         mover.move([MoveRequest(TRANSFER, second.url("file"))])
         follow(mover, has_arrived)
-        assert first.bytes_sent + second.bytes_sent <= 1.01 * SIZE
+        # Sockets held some of what the first one sent; the half that was here would be 1.5.
+        assert first.bytes_sent + second.bytes_sent <= 1.15 * SIZE
     assert (tmp_path / "partial" / BLOB_NAME).read_bytes() == CONTENT
 
 

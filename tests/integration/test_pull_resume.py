@@ -51,7 +51,9 @@ def test_an_interrupted_pull_sends_only_the_rest(
     assert_clean(user.cache)
     again = user.pulled(spec.repo_id)
     assert_holds(again.path, spec)
-    assert hub.file_bytes_sent() <= 1.05 * spec.head.total_size
+    # What was on its way is lost: sockets hold up to some hundred kB a connection. The 4 MB that
+    # were here would be 1.4.
+    assert hub.file_bytes_sent() <= 1.2 * spec.head.total_size
     assert_nothing_left(user.cache)
 
 

@@ -19,6 +19,10 @@ __all__ = ["catch_signals"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _AGAIN_SECONDS = 0.01
+_LONGEST_SECONDS = 0.5
+_OURS = ("hfaria", "__main__")
+_WAITS = ("wait", "join", "_wait_for_tstate_lock")
+_held_since: float | None = None
 
 
 def catch_signals() -> None:
@@ -34,15 +38,25 @@ def catch_signals() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if _is_importing(frame) and threading.active_count() > 1:
-        # Raised in there, it would leave locks of modules held, for which the other threads wait
-        # without an end.
+    global _held_since  # noqa: PLW0603 - as signals themselves, it is the process's
+    now = time.monotonic()
+    if _held_since is None:
+        _held_since = now
+    if _would_harm(frame, now - _held_since):
         _send_again(number)
         return
+    _held_since = None
     if number != signal.SIGINT:
         # Only once: what follows is an orderly end, which a second one should not cut short.
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _would_harm(frame: FrameType | None, seconds_held: float) -> bool:
+    """Tell whether an exception out of nowhere might leave a lock held that others wait for."""
+    if _is_importing(frame):  # as long as it takes: there is one lock for each module
+        return threading.active_count() > 1
+    return not _can_bear_it(frame) and seconds_held < _LONGEST_SECONDS
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -51,6 +65,20 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _can_bear_it(frame: FrameType | None) -> bool:
+    """Tell whether it is our own code that runs, or something waits.
+
+    Other people's code takes locks by methods written in Python, such as `Condition.__enter__`. An
+    exception between the lock and the block that would release it leaves it held. That code is back
+    in a moment, or waits for the network, where it does no harm.
+    """
+    if frame is None:
+        return True
+    module = frame.f_globals.get("__name__", "")
+    is_wait = module == "threading" and frame.f_code.co_name in _WAITS
+    return is_wait or module.partition(".")[0] in _OURS
 
 
 def _tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:

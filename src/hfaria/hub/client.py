@@ -150,6 +150,10 @@ class HubClient:
         context = self._trust.result() if proxy.scheme == "https" else None
         return httpx.Proxy(proxy.reveal_url(), ssl_context=context)
 
+    def warm_up(self) -> None:
+        """Import what sends requests; two threads that import at once hold each other up."""
+        httpx.HTTPTransport(verify=False, trust_env=False).close()
+
     def leave(self) -> None:
         """Close this thread's connections; those of a thread that ends would stay until `close`."""
         mine: dict[Proxy | None, httpx.Client] = getattr(self._local, "clients", {})

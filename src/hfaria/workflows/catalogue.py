@@ -127,6 +127,7 @@ class Cataloguer:
     def begin(self) -> None:
         """Ask what `ask` will ask first, without waiting for the answers."""
         if self.settings.stale is not Stale.ACCEPT:
+            self.client.warm_up()  # so that the question is out before anything else is imported
             self._first_words.begin(needed=self._needed())
 
     def ask(self) -> Catalogue:

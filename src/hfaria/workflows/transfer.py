@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from hfaria.workflows.bandwidth import Bandwidth
 
 _TICK_SECONDS = 0.03
+_LAST_TICK_SECONDS = 0.01
 _SLOW_TICK_SECONDS = 0.2
 _SHOW_SECONDS = 0.2
 _GATHER_SECONDS = 0.03
 _ON_ITS_HEELS_SECONDS = 0.003
 _SOON_SECONDS = 1.5
+_VERY_SOON_SECONDS = 0.3
 _LITTLE = 1_000_000
 
 
@@ -174,6 +176,14 @@ class TransferRun:
         left = self._size - self._held
         return not scheduler.has_pending and left < max(_LITTLE, self._rate * _SOON_SECONDS)
 
+    @property
+    def _tick_seconds(self) -> float:
+        """How soon to ask the engine again; sooner where only its end is waited for."""
+        if not self.mover.is_busy:
+            return _SLOW_TICK_SECONDS
+        is_ending = self._size - self._held < self._rate * _VERY_SOON_SECONDS
+        return _LAST_TICK_SECONDS if is_ending else _TICK_SECONDS
+
     def _way(self, route: t.Route, location: t.Location) -> Proxy | None:
         return self.client.proxies.find(location.url, route.endpoint)
 
@@ -196,7 +206,7 @@ class TransferRun:
     # --- one turn ------------------------------------------------------------------------------
 
     def _drain(self, longest_wait: float) -> list[t.Event]:
-        wait = min(longest_wait, _TICK_SECONDS if self.mover.is_busy else _SLOW_TICK_SECONDS)
+        wait = min(longest_wait, self._tick_seconds)
         wake_at = self._scheduler.wake_at()
         if wake_at is not None:
             wait = min(wait, max(0.0, wake_at - time.monotonic()))

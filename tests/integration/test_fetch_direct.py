@@ -10,7 +10,9 @@ from hfaria.rules.endpoints import Endpoint
 from hfaria.rules.failures import Failure, Reason
 from integration.engines import random_bytes
 from integration.range_server import RangeServer
-from loopback_hub import Blackhole, Fault, Refuse
+from loopback_hub import Blackhole, Close, Fault, Refuse
+from support.cli import wait_until
+from support.repos import one_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +43,36 @@ def test_what_is_held_is_not_asked_for_again(tmp_path: Path) -> None:
     into.write_bytes(CONTENT[:200_000])
     with RangeServer({"file": CONTENT}) as server:
         assert fetched(server, into) is None
+        wait_until(lambda: server.bytes_sent >= 100_000)  # it counts after it sent
         assert server.bytes_sent == 100_000
     assert into.read_bytes() == CONTENT
+
+
+def test_each_try_goes_on_where_a_broken_connection_ended(hub: LoopbackHub, tmp_path: Path) -> None:
+    spec = one_file(size=100_000)
+    hub.put_repo(spec)
+    # Less than any buffer on the way.
+    hub.faults.add(Fault(Close(after=9_000), kind="bytes"))
+    client = HubClient((), lambda: None, "test")
+    into = tmp_path / "direct"
+    held = []
+    [file] = spec.head.files
+    for _ in range(3):
+        failure = fetch_direct(
+            client,
+            f"{hub.url('origin')}/{spec.repo_id}/resolve/main/{file.path}",
+            into,
+            size=100_000,
+            endpoint=Endpoint(hub.url("origin")),
+            on_bytes=lambda _: None,
+            is_cancelled=lambda: False,
+        )
+        assert failure is not None
+        assert failure.reason is Reason.TRANSPORT
+        held.append(into.stat().st_size)
+    client.close()
+    assert held == [9_000, 18_000, 27_000]
+    assert into.read_bytes() == file.content.read(0, 27_000)
 
 
 def test_a_file_that_is_longer_by_now_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -68,9 +68,9 @@ class Timeouts:
 
     @staticmethod
     def within(seconds: float) -> Timeouts:
-        """Return limits none of which is longer than ``seconds``."""
+        """Return limits that leave time for a second try within so many seconds."""
         usual = Timeouts()
-        return Timeouts(min(usual.connect, seconds), min(usual.read, seconds))
+        return Timeouts(min(usual.connect, seconds / 2), min(usual.read, seconds / 2))
 
 
 class TokenSource(Protocol):
@@ -378,12 +378,15 @@ class StreamedAnswer:
         if self._response is not None:
             self._response.close()
 
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield the body; raises `RequestFailed` when the connection ends early."""
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it comes; raises `RequestFailed` when the connection ends early.
+
+        Not in pieces of one size: what had come of the last one would be lost with the connection.
+        """
         if self._response is None:
             raise AssertionError("not entered")
         try:
-            for piece in self._response.iter_raw(size):
+            for piece in self._response.iter_raw():
                 self._client.pace.take(len(piece))
                 yield piece
         except TRANSPORT_ERRORS as exc:

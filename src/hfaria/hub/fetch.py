@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from hfaria.hub.client import HubClient
     from hfaria.rules.endpoints import Endpoint
 
-_PIECE = 1 << 16  # what a kill can lose of each file
-
 
 def fetch_direct(
     client: HubClient,
@@ -59,7 +57,7 @@ def fetch_direct(
             append = response.status_code == PARTIAL
             held = held if append else 0
             with into.open("ab" if append else "wb") as out:
-                for piece in answer.pieces(_PIECE):
+                for piece in answer.pieces():
                     if is_cancelled():
                         return Failure(Reason.STALLED, "cancelled")
                     if held + len(piece) > size:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hfaria.rules.endpoints import Endpoint
     from hfaria.rules.suspicion import Step
 
-_PIECE = 1 << 16
 _CANCELLED = Failure(Reason.STALLED, "cancelled")
 
 
@@ -140,7 +139,7 @@ class RemoteContent:
                 failure = Failure(Reason.RANGE_IGNORED, f"HTTP {response.status_code}")
             if failure is not None:
                 raise _failed(failure)
-            for piece in answer.pieces(_PIECE):
+            for piece in answer.pieces():
                 if at + len(piece) > end:
                     raise _failed(Failure(Reason.WRONG_LENGTH, "more bytes than were asked for"))
                 yield at, piece

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _MORE_HEADS = 3
 _SAMPLE_SIZE = 4 << 20
-_PIECE = 1 << 13  # small, so that a slow line has something to show
 _SHOW_SECONDS = 0.1
 _OK, _PARTIAL, _UNAUTHORIZED, _FORBIDDEN = 200, 206, 401, 403
 _LIMIT_HEADERS = ("ratelimit", "ratelimit-policy", "retry-after")
@@ -157,7 +156,7 @@ def _measured(
     received = 0
     started = shown = time.monotonic()
     try:
-        for piece in answer.pieces(_PIECE):
+        for piece in answer.pieces():
             received += len(piece)
             digest.update(piece)
             now = time.monotonic()

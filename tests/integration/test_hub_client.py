@@ -85,3 +85,8 @@ def test_headers_come_as_they_are(client: HubClient) -> None:
     assert response.headers["x-error-message"] == "caf\xe9 \x9b"
     assert response.headers.get_list("x-two") == ["1", "2"]
     assert response.json() == {}
+
+
+def test_with_little_patience_there_is_time_for_a_second_try() -> None:
+    assert Timeouts.within(12.0) == Timeouts(connect=6.0, read=6.0)
+    assert Timeouts.within(1800.0) == Timeouts()

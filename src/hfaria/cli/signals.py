@@ -55,7 +55,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _would_harm(frame: FrameType | None, seconds_held: float) -> bool:
     """Tell whether an exception out of nowhere might leave a lock held that others wait for."""
     if _is_importing(frame):  # as long as it takes: there is one lock for each module
-        return threading.active_count() > 1
+        # Not `threading.active_count`: its lock may be held by what was interrupted.
+        return len(sys._current_frames()) > 1  # noqa: SLF001 - documented, and there is no other
     return not _can_bear_it(frame) and seconds_held < _LONGEST_SECONDS
 
 

@@ -207,4 +207,4 @@ def test_a_pull_ends_by_a_signal_at_any_moment_of_its_start(
     assert ended.code == 130
     assert ended.stderr.endswith("\ninterrupted; rerun the same command to resume\n")
     assert "Exception ignored" not in ended.stderr
-    assert ended.seconds < 10
+    assert ended.seconds < 18  # all of it would take 20

@@ -118,7 +118,7 @@ def test_nothing_moves_while_a_job_is_paused_and_it_goes_on_where_it_was(
 ) -> None:
     job_id = detached(user, "pull", "org/one", "-x", "2")
     process = psutil.Process(job_of(user, job_id)["pid"])
-    wait_until(lambda: hub.file_bytes_sent() > 5_000_000)
+    wait_until(lambda: hub.file_bytes_sent() > 12_000_000)
     asked = user.run("pause")
     assert asked.code == 0
     assert f"job {job_id} is paused at " in asked.stderr
@@ -133,7 +133,8 @@ def test_nothing_moves_while_a_job_is_paused_and_it_goes_on_where_it_was(
     assert f"job {job_id} goes on" in user.run("resume").stderr
     hub.shape("cdn", Shape())
     wait_for_state(user, job_id, "done")
-    assert hub.file_bytes_sent() <= 1.05 * SIZE
+    # What comes while the engine takes its leave is lost; the 12 MB that were here would be 1.3.
+    assert hub.file_bytes_sent() <= 1.15 * SIZE
     assert "paused; `hfaria resume" in user.run("logs", job_id).stdout
 
 
@@ -167,7 +168,7 @@ def test_a_killed_job_is_told_as_cut_and_continued_with_the_rest(
     wait_for_state(user, job_id, "done")
     assert_holds(user.pulled("org/one").path, LARGE)
     # What was on its way is lost: sockets hold some hundred kB for each connection.
-    assert hub.file_bytes_sent() <= 1.05 * SIZE
+    assert hub.file_bytes_sent() <= 1.15 * SIZE
 
 
 def test_after_a_reboot_a_pid_that_is_another_process_is_not_believed(

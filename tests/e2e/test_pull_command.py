@@ -352,7 +352,7 @@ def test_a_real_model_is_pulled_interrupted_resumed_and_loaded_offline(
     run = user.pulled(spec.repo_id)
     assert_holds(run.path, spec)
     assert_clean(user.cache)
-    assert hub.file_bytes_sent() <= 1.05 * spec.head.total_size
+    assert hub.file_bytes_sent() <= 1.15 * spec.head.total_size
     hub.reset_records()
     hidden, shape = json.loads(user.python(READ, HF_HUB_OFFLINE="1"))
     assert hidden == shape[1] == 384

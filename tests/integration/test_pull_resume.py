@@ -69,7 +69,7 @@ def test_a_killed_pull_sends_only_the_rest(hub: LoopbackHub, user: User, spec: R
     again = user.pulled(spec.repo_id)
     assert_holds(again.path, spec)
     # What was on its way at each cut is lost: sockets hold up to some hundred kB a connection.
-    assert hub.file_bytes_sent() <= 1.12 * spec.head.total_size
+    assert hub.file_bytes_sent() <= 1.25 * spec.head.total_size
 
 
 def test_the_engine_ends_with_the_tool(hub: LoopbackHub, user: User) -> None:
@@ -208,7 +208,7 @@ def test_urls_that_expire_on_the_way_lose_no_bytes(tmp_path: Path) -> None:
         # Each connection's request for its next range meets a URL that is too old by then.
         run = user.pulled(spec.repo_id, "-x", "2", "--json")
         assert_holds(user.cache / "models--org--one/snapshots" / spec.commit_id, spec)
-        assert hub.file_bytes_sent() <= 1.05 * spec.head.total_size
+        assert hub.file_bytes_sent() <= 1.1 * spec.head.total_size
         assert run.document["is_complete"]
 
 

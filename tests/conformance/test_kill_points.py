@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -102,3 +105,23 @@ def test_a_ref_stays_on_the_old_commit_until_the_new_one_is_whole(
     assert_clean(user.cache)
     assert user.pulled("org/model").path == new
     assert snapshot_download("org/model", cache_dir=user.cache, local_files_only=True) == str(new)
+
+
+def test_a_kill_while_the_filesystem_is_tried_out_leaves_nothing_that_is_scanned(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".locks").mkdir()
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from hfaria.cache.filesystem import has_symlinks\n"
+        "def kill(event, arguments):\n"
+        "    if event == 'os.remove' and '.hfaria-' in str(arguments[0]):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(kill)\n"
+        "has_symlinks(Path(sys.argv[1]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob(".hfaria-*"))) == 1
+    assert_clean(tmp_path)

@@ -57,13 +57,22 @@ def nearest_existing(folder: Path) -> Path:
 
 def has_symlinks(folder: Path) -> bool:
     """Try whether a relative symlink can be made in ``folder``."""
-    name = folder / f".hfaria-{uuid.uuid4().hex}"
+    name = _trial_folder(folder) / f".hfaria-{uuid.uuid4().hex}"
     try:
         name.symlink_to("target")
     except (OSError, NotImplementedError):
         return False
     name.unlink()
     return True
+
+
+def _trial_folder(folder: Path) -> Path:
+    """Return where a trial may be left behind by a kill: in a cache, where its scanner looks away.
+
+    Anything else in a cache's root would be reported as a corrupted repo from then on.
+    """
+    locks = folder / ".locks"
+    return locks if locks.is_dir() and os.access(locks, os.W_OK) else folder
 
 
 def _refusal(place: Path) -> str | None:
@@ -93,7 +102,7 @@ def _limit(folder: Path, name: str, default: int) -> int:
 
 
 def _ignores_case(folder: Path) -> bool:
-    trial = folder / f".hfaria-{uuid.uuid4().hex}-x"
+    trial = _trial_folder(folder) / f".hfaria-{uuid.uuid4().hex}-x"
     trial.mkdir()
     try:
         return trial.with_name(trial.name[:-1] + "X").exists()

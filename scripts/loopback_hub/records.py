@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -100,13 +101,13 @@ class RecordEntry:
         )
 
 
-class RecordQueries:
+class RecordQueries(ABC):
     """Questions about records, the same for a hub in this process and in another."""
 
     @property
+    @abstractmethod
     def records(self) -> tuple[Record, ...]:
         """All records since the start or the last reset, in order of arrival."""
-        raise NotImplementedError
 
     def requests(
         self,

@@ -172,20 +172,16 @@ def test_the_importer_on_a_stick_leaves_ignored_signals_ignored(tmp_path: Path) 
     path = tmp_path / "import_bundle.py"
     path.write_bytes(importer_text())
     script = (
-        "import runpy, signal\n"
-        "for number in (signal.SIGHUP, signal.SIGINT):\n"
+        "import atexit, runpy, signal, sys\n"
+        "ends = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)\n"
+        "for number in ends[:2]:\n"
         "    signal.signal(number, signal.SIG_IGN)\n"
-        f"importer = runpy.run_path({str(path)!r}, run_name='__main__')\n"
-    )
-    after = (
-        "import atexit, signal, sys\n"
-        "names = ('SIGHUP', 'SIGINT', 'SIGTERM')\n"
-        "atexit.register(lambda: print([signal.getsignal(getattr(signal, name)) is signal.SIG_IGN"
-        " for name in names]))\n"
+        "atexit.register(lambda: print([signal.getsignal(n) is signal.SIG_IGN for n in ends]))\n"
         "sys.argv = ['import_bundle.py', '--selftest']\n"
+        f"runpy.run_path({str(path)!r}, run_name='__main__')\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-I", "-c", after + script], capture_output=True, check=True, text=True
+        [sys.executable, "-I", "-c", script], capture_output=True, check=True, text=True
     )
     assert ended.stdout.splitlines()[-1] == "[True, True, False]"
 

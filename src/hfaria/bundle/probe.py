@@ -72,7 +72,7 @@ def _has_hard_links(place: Path) -> bool:
         raise StickRefused(f"`{place}` can't be written: {exc.strerror}") from exc
     try:
         os.link(trial, other)
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # the latter where a system has no such call
         return False
     finally:
         for path in (other, trial):

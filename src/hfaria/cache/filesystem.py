@@ -60,7 +60,7 @@ def has_symlinks(folder: Path) -> bool:
     name = _trial_folder(folder) / f".hfaria-{uuid.uuid4().hex}"
     try:
         name.symlink_to("target")
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # the latter where a system has no such call
         return False
     name.unlink()
     return True

@@ -173,15 +173,20 @@ class TransferRun:
         scheduler = self._scheduler
         if scheduler.leaves_line_idle(time.monotonic()):
             return True
-        left = self._size - self._held
-        return not scheduler.has_pending and left < max(_LITTLE, self._rate * _SOON_SECONDS)
+        soon = max(_LITTLE, self._rate * _SOON_SECONDS)
+        return not scheduler.has_pending and self._left < soon
+
+    @property
+    def _left(self) -> int:
+        """Bytes that were not held when it was last shown."""
+        return self._size - self._held
 
     @property
     def _tick_seconds(self) -> float:
         """How soon to ask the engine again; sooner where only its end is waited for."""
         if not self.mover.is_busy:
             return _SLOW_TICK_SECONDS
-        is_ending = self._size - self._held < self._rate * _VERY_SOON_SECONDS
+        is_ending = self._left < self._rate * _VERY_SOON_SECONDS
         return _LAST_TICK_SECONDS if is_ending else _TICK_SECONDS
 
     def _way(self, route: t.Route, location: t.Location) -> Proxy | None:

@@ -74,6 +74,7 @@ class Cache:
                 try:
                     make(trial, trial + "-link")
                     facts.append(True)
+                # Other than an OSError: the system, or its Python, has no such call.
                 except (OSError, NotImplementedError, AttributeError):
                     facts.append(False)
                 folder.unlink(trial + "-link")
